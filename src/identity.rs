@@ -1,0 +1,189 @@
+//! Who somebody is: an Ed25519 key pair, and signatures that say what they are for.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::runtime;
+
+/// An Ed25519 key pair. The public key *is* the peer's name on the wire.
+///
+/// Clones share one secret, which is wiped from memory when the last of them is dropped and is
+/// never printed.
+#[derive(Clone)]
+pub struct Identity {
+    key: Arc<SigningKey>,
+}
+
+impl Identity {
+    /// A new identity from the platform's randomness.
+    pub fn generate() -> Self {
+        Self::from_secret(runtime::random())
+    }
+
+    /// The identity of a 32-byte Ed25519 seed.
+    pub fn from_secret(bytes: [u8; 32]) -> Self {
+        let bytes = Zeroizing::new(bytes);
+        Self { key: Arc::new(SigningKey::from_bytes(&bytes)) }
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.key.verifying_key().to_bytes())
+    }
+
+    /// Signs `parts` for one purpose. Signatures of one [`Domain`] are worthless in another, and
+    /// parts cannot be shifted into one another.
+    pub(crate) fn sign(&self, domain: Domain, parts: &[&[u8]]) -> Signature {
+        Signature(self.key.sign(&domain.digest(parts)).to_bytes())
+    }
+
+    /// 16 bytes that only this identity can derive, the same each time for the same `parts`.
+    pub(crate) fn derive(&self, domain: Domain, parts: &[&[u8]]) -> [u8; 16] {
+        let secret = Zeroizing::new(self.key.to_bytes());
+        let mut all: Vec<&[u8]> = vec![secret.as_slice()];
+        all.extend(parts);
+        let digest = domain.digest(&all);
+        let mut out = [0; 16];
+        out.copy_from_slice(&digest[..16]);
+        out
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.public_key())
+    }
+}
+
+/// The purpose of a signature or derived value, hashed in front of everything it covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Domain {
+    /// A request to a signaling server.
+    Request,
+    /// A host's session description.
+    Offer,
+    /// A peer's session description.
+    Answer,
+    /// The dialing side of a session handshake.
+    Hello,
+    /// The accepting side of a session handshake.
+    Welcome,
+    /// The derivation of a service's salt from its owner's secret.
+    ServiceSalt,
+    /// The derivation of a service's uuid.
+    ServiceUuid,
+}
+
+impl Domain {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Self::Request => b"everlink/request/1",
+            Self::Offer => b"everlink/offer/1",
+            Self::Answer => b"everlink/answer/1",
+            Self::Hello => b"everlink/hello/1",
+            Self::Welcome => b"everlink/welcome/1",
+            Self::ServiceSalt => b"everlink/service-salt/1",
+            Self::ServiceUuid => b"everlink/service-uuid/1",
+        }
+    }
+
+    /// SHA-256 over the label and the parts, each preceded by its length (u32, big-endian).
+    pub(crate) fn digest(self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for part in std::iter::once(&self.label()).chain(parts) {
+            hash.update((part.len() as u32).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
+}
+
+/// An Ed25519 public key: who a peer is. Printed and parsed as 43 characters of unpadded
+/// base64url.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey(pub(crate) [u8; 32]);
+
+impl PublicKey {
+    /// The key's 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The key of these 32 bytes. A key that is no point of the curve verifies nothing.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Whether `signature` is this key's, over `parts`, for this purpose.
+    #[must_use]
+    pub(crate) fn verifies(&self, domain: Domain, parts: &[&[u8]], signature: &Signature) -> bool {
+        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| {
+            let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+            key.verify_strict(&domain.digest(parts), &signature).is_ok()
+        })
+    }
+}
+
+/// An Ed25519 signature: 64 bytes, in text unpadded base64url.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Signature(pub(crate) [u8; 64]);
+
+/// A text that is not the base64url of the expected number of bytes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a {what}: expected {bytes} bytes in unpadded base64url")]
+pub struct ParseKeyError {
+    what: &'static str,
+    bytes: usize,
+}
+
+fn decode<const N: usize>(text: &str, what: &'static str) -> Result<[u8; N], ParseKeyError> {
+    let mut bytes = [0; N];
+    match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+        Ok(length) if length == N => Ok(bytes),
+        _ => Err(ParseKeyError { what, bytes: N }),
+    }
+}
+
+macro_rules! base64_text {
+    ($type:ident, $what:literal) => {
+        impl FromStr for $type {
+            type Err = ParseKeyError;
+            fn from_str(text: &str) -> Result<Self, ParseKeyError> {
+                decode(text, $what).map(Self)
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+            }
+        }
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($type), "({})"), self)
+            }
+        }
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+base64_text!(PublicKey, "public key");
+base64_text!(Signature, "signature");

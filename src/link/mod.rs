@@ -1,0 +1,147 @@
+//! A link: one ordered, reliable path for frames between two machines, for as long as it lasts.
+//!
+//! A durable connection outlives many links. A link promises little: frames that arrive do so
+//! whole and in order, and a link that was closed stays closed. It may die without saying so.
+//!
+//! [`Transport`] makes links by the offer/answer exchange of WebRTC. [`memory`] is a transport
+//! inside one process, for tests; `webrtc` is the real one.
+
+pub mod memory;
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+pub mod webrtc;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::runtime::{BoxFuture, MaybeSend, MaybeSync};
+
+/// Identifies the two ends of one link to both of them: a hash over both DTLS fingerprints,
+/// the offerer's first. Whoever sits in between has other fingerprints and so another binding.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Binding(pub [u8; 32]);
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Binding({:02x}{:02x}…)", self.0[0], self.0[1])
+    }
+}
+
+/// Why a link could not be made, or ended. Always worth another try on a new link.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The other end closed it.
+    #[error("the other end closed the link")]
+    ClosedByPeer,
+    /// This end closed it.
+    #[error("the link is closed")]
+    Closed,
+    /// No path was found, or the path failed, as the transport's own words say.
+    #[error("the link failed: {0}")]
+    Failed(String),
+    /// The description of the other end cannot be used.
+    #[error("the other end's session description is unusable: {0}")]
+    BadDescription(String),
+}
+
+/// What a link has to say.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LinkEvent {
+    /// One frame, whole.
+    Frame(Bytes),
+    /// One message of the lossy stream with this number.
+    Lossy {
+        /// The number given to [`Link::open_lossy`].
+        stream: u16,
+        /// The message.
+        data: Bytes,
+    },
+    /// The path beneath looks dead. Not final: probe it.
+    Suspect,
+    /// The path beneath answers again.
+    Recovered,
+    /// The end. No event follows.
+    Down(LinkError),
+}
+
+/// How a lossy stream treats loss and order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossyConfig {
+    /// Late messages are dropped instead of being delivered out of order.
+    pub ordered: bool,
+    /// How often a lost message is sent again; 0 is never.
+    pub max_retransmits: u16,
+}
+
+/// A live link. Implementations close it when the last reference is dropped.
+pub trait Link: MaybeSend + MaybeSync + 'static {
+    /// The identity of this link, equal at both ends.
+    fn binding(&self) -> Binding;
+
+    /// The largest frame that [`send`](Link::send) takes, in bytes.
+    fn max_frame(&self) -> usize;
+
+    /// How many bytes of frames the other end may have under way to us at once, so that the
+    /// receive buffer beneath never fills.
+    fn receive_window(&self) -> u32;
+
+    /// Hands one frame to the link; resolves when its send buffer had room for it, which says
+    /// nothing about arrival. Dropping the future may lose or send the frame.
+    fn send(&self, frame: BytesMut) -> BoxFuture<'_, Result<(), LinkError>>;
+
+    /// The next event. Cancel-safe. Must be polled always, or the path beneath stalls.
+    /// After [`LinkEvent::Down`] it stays pending.
+    fn recv(&self) -> BoxFuture<'_, LinkEvent>;
+
+    /// Opens the lossy stream `stream`, which the other end opens by the same number. Returns at
+    /// once; messages sent before it is open at both ends are lost.
+    fn open_lossy(&self, stream: u16, config: LossyConfig);
+
+    /// Sends on a lossy stream, or drops the message if the stream is not open or is full.
+    fn send_lossy(&self, stream: u16, data: BytesMut);
+
+    /// Closes a lossy stream.
+    fn close_lossy(&self, stream: u16);
+
+    /// Closes the link and releases everything it held. Idempotent. What was sent and has not
+    /// arrived is lost.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// News of a negotiation.
+#[non_exhaustive]
+pub enum NegotiationEvent {
+    /// A candidate found after the description was made; pass it to the other end.
+    Candidate(String),
+    /// The link is open.
+    Established(Arc<dyn Link>),
+    /// It will not come to a link.
+    Failed(LinkError),
+}
+
+/// One end's part in making one link. Dropped before it is established, it releases everything.
+pub trait Negotiation: MaybeSend + MaybeSync + 'static {
+    /// This end's session description (SDP), with the candidates known so far.
+    fn description(&self) -> &str;
+
+    /// Offering end: takes the answer.
+    fn set_answer<'a>(&'a self, sdp: &'a str) -> BoxFuture<'a, Result<(), LinkError>>;
+
+    /// Takes a later candidate of the other end. A bad one is an error and changes nothing.
+    fn add_candidate<'a>(&'a self, candidate: &'a str) -> BoxFuture<'a, Result<(), LinkError>>;
+
+    /// The next event. Cancel-safe. Stays pending after `Established` or `Failed`.
+    fn next(&self) -> BoxFuture<'_, NegotiationEvent>;
+}
+
+/// Makes links.
+pub trait Transport: MaybeSend + MaybeSync + 'static {
+    /// Begins as the offering end.
+    fn offer(&self) -> BoxFuture<'_, Result<Arc<dyn Negotiation>, LinkError>>;
+
+    /// Begins as the answering end of `offer`.
+    fn answer<'a>(&'a self, offer: &'a str) -> BoxFuture<'a, Result<Arc<dyn Negotiation>, LinkError>>;
+}

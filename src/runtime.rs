@@ -1,0 +1,153 @@
+//! Spawn, sleep, now and chance: the only module that knows which executor runs us.
+//!
+//! Natively that is tokio (whose clock a test can pause); in a browser it is the page's event
+//! loop. Nothing outside this module may name either one's tasks or clocks.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+pub use web_time::Instant;
+
+/// `Send` where threads exist, nothing in a browser.
+#[cfg(not(target_arch = "wasm32"))]
+pub trait MaybeSend: Send {}
+#[cfg(not(target_arch = "wasm32"))]
+impl<T: Send + ?Sized> MaybeSend for T {}
+/// `Send` where threads exist, nothing in a browser.
+#[cfg(target_arch = "wasm32")]
+pub trait MaybeSend {}
+#[cfg(target_arch = "wasm32")]
+impl<T: ?Sized> MaybeSend for T {}
+
+/// `Sync` where threads exist, nothing in a browser.
+#[cfg(not(target_arch = "wasm32"))]
+pub trait MaybeSync: Sync {}
+#[cfg(not(target_arch = "wasm32"))]
+impl<T: Sync + ?Sized> MaybeSync for T {}
+/// `Sync` where threads exist, nothing in a browser.
+#[cfg(target_arch = "wasm32")]
+pub trait MaybeSync {}
+#[cfg(target_arch = "wasm32")]
+impl<T: ?Sized> MaybeSync for T {}
+
+/// A boxed future; `Send` except in a browser.
+#[cfg(not(target_arch = "wasm32"))]
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A boxed future; `Send` except in a browser.
+#[cfg(target_arch = "wasm32")]
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// A boxed stream; `Send` except in a browser.
+#[cfg(not(target_arch = "wasm32"))]
+pub type BoxStream<'a, T> = Pin<Box<dyn futures_core::Stream<Item = T> + Send + 'a>>;
+/// A boxed stream; `Send` except in a browser.
+#[cfg(target_arch = "wasm32")]
+pub type BoxStream<'a, T> = Pin<Box<dyn futures_core::Stream<Item = T> + 'a>>;
+
+/// The monotonic clock. Natively this is tokio's, so `tokio::time::pause` governs it.
+pub(crate) fn now() -> Instant {
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        tokio::time::Instant::now().into_std()
+    }
+    #[cfg(target_arch = "wasm32")]
+    {
+        Instant::now()
+    }
+}
+
+/// Milliseconds since 1970 by the wall clock. Only ever signed into requests and compared with a
+/// tolerance of minutes; never used for order.
+pub(crate) fn unix_millis() -> u64 {
+    web_time::SystemTime::now()
+        .duration_since(web_time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Unpredictable bytes from the operating system or the browser.
+pub(crate) fn fill_random(bytes: &mut [u8]) {
+    // Every supported platform has a source of randomness after boot; without one no key,
+    // nonce or session secret could be made and nothing here would be safe to run.
+    getrandom::fill(bytes).expect("the platform has no source of randomness");
+}
+
+/// Unpredictable bytes as an array.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    fill_random(&mut bytes);
+    bytes
+}
+
+/// Sleeps for `duration`.
+pub(crate) async fn sleep(duration: Duration) {
+    #[cfg(not(target_arch = "wasm32"))]
+    tokio::time::sleep(duration).await;
+    #[cfg(target_arch = "wasm32")]
+    gloo_timers::future::sleep(duration).await;
+}
+
+/// `future`'s output, or `None` when `duration` ends first; the future is then dropped.
+pub(crate) async fn timeout<F: Future>(duration: Duration, future: F) -> Option<F::Output> {
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        () = sleep(duration) => None,
+    }
+}
+
+/// A spawned task. Await it to learn that it ended; dropping the handle leaves it running.
+#[must_use = "every task has an owner that awaits it"]
+#[derive(Debug)]
+pub(crate) struct Task {
+    #[cfg(not(target_arch = "wasm32"))]
+    handle: tokio::task::JoinHandle<()>,
+    #[cfg(target_arch = "wasm32")]
+    done: tokio::sync::oneshot::Receiver<()>,
+}
+
+/// Runs `future` on the executor.
+///
+/// # Panics
+/// Natively, outside of a tokio runtime.
+pub(crate) fn spawn(future: impl Future<Output = ()> + MaybeSend + 'static) -> Task {
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        Task { handle: tokio::spawn(future) }
+    }
+    #[cfg(target_arch = "wasm32")]
+    {
+        let (ended, done) = tokio::sync::oneshot::channel();
+        wasm_bindgen_futures::spawn_local(async move {
+            future.await;
+            let _ = ended.send(());
+        });
+        Task { done }
+    }
+}
+
+impl Task {
+    /// Waits for the end of the task.
+    pub(crate) async fn ended(self) {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Err(error) = self.handle.await
+            && error.is_panic()
+        {
+            tracing::error!(%error, "a task panicked; this is a bug in everlink");
+        }
+        #[cfg(target_arch = "wasm32")]
+        let _ = self.done.await;
+    }
+
+    /// Whether the task has ended.
+    pub(crate) fn is_ended(&mut self) -> bool {
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            self.handle.is_finished()
+        }
+        #[cfg(target_arch = "wasm32")]
+        {
+            !matches!(self.done.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty))
+        }
+    }
+}
