@@ -46,6 +46,7 @@ pub type BoxStream<'a, T> = Pin<Box<dyn futures_core::Stream<Item = T> + Send + 
 pub type BoxStream<'a, T> = Pin<Box<dyn futures_core::Stream<Item = T> + 'a>>;
 
 /// The monotonic clock. Natively this is tokio's, so `tokio::time::pause` governs it.
+#[allow(clippy::disallowed_methods)]
 pub(crate) fn now() -> Instant {
     #[cfg(not(target_arch = "wasm32"))]
     {
@@ -59,6 +60,7 @@ pub(crate) fn now() -> Instant {
 
 /// Milliseconds since 1970 by the wall clock. Only ever signed into requests and compared with a
 /// tolerance of minutes; never used for order.
+#[allow(clippy::disallowed_methods)]
 pub(crate) fn unix_millis() -> u64 {
     web_time::SystemTime::now()
         .duration_since(web_time::UNIX_EPOCH)
@@ -80,6 +82,7 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 }
 
 /// Sleeps for `duration`.
+#[allow(clippy::disallowed_methods)]
 pub(crate) async fn sleep(duration: Duration) {
     #[cfg(not(target_arch = "wasm32"))]
     tokio::time::sleep(duration).await;
@@ -110,6 +113,7 @@ pub(crate) struct Task {
 ///
 /// # Panics
 /// Natively, outside of a tokio runtime.
+#[allow(clippy::disallowed_methods)]
 pub(crate) fn spawn(future: impl Future<Output = ()> + MaybeSend + 'static) -> Task {
     #[cfg(not(target_arch = "wasm32"))]
     {
