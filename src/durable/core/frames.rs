@@ -293,9 +293,11 @@ impl Session {
             windows += inbox.window();
             windows += inbox.grow(WINDOW_BUDGET.saturating_sub(windows));
             // What the reader consumes from here on must come to our notice.
-            while let Some((cursor, window)) = inbox.news() {
-                halves.retain(|ack: &HalfAck| ack.half != inbox.half);
-                halves.push(HalfAck { half: inbox.half, cursor, window });
+            loop {
+                if let Some((cursor, window)) = inbox.news() {
+                    halves.retain(|ack: &HalfAck| ack.half != inbox.half);
+                    halves.push(HalfAck { half: inbox.half, cursor, window });
+                }
                 if inbox.fall_asleep() {
                     break;
                 }
