@@ -103,6 +103,8 @@ pub(crate) enum Domain {
     Hello,
     /// The accepting side of a session handshake.
     Welcome,
+    /// The accepting side's refusal of a session handshake.
+    Refuse,
     /// The derivation of a service's salt from its owner's secret.
     ServiceSalt,
     /// The derivation of a service's uuid.
@@ -117,6 +119,7 @@ impl Domain {
             Self::Answer => b"everlink/answer/1",
             Self::Hello => b"everlink/hello/1",
             Self::Welcome => b"everlink/welcome/1",
+            Self::Refuse => b"everlink/refuse/1",
             Self::ServiceSalt => b"everlink/service-salt/1",
             Self::ServiceUuid => b"everlink/service-uuid/1",
         }
