@@ -390,7 +390,8 @@ impl Session {
             let len = message.len();
             return Err((message, SendError::TooLarge { len, max }));
         }
-        let (waiting, queue) = (channel.outbox.waiting(), &channel.queue);
+        let queue = &channel.queue;
+        let waiting = if connected { channel.outbox.waiting() } else { channel.outbox.fresh() };
         // With a link the queue only smooths; a deep one would add delay and memory, not speed.
         let max_bytes = if connected { queue.max_bytes.min(SMOOTHING) } else { queue.max_bytes } as u64;
         let max_messages = if connected { queue.max_messages.max(SMOOTHING_MESSAGES) } else { queue.max_messages };
@@ -407,7 +408,7 @@ impl Session {
                 return Err((message, SendError::QueueFull));
             }
             let mut dropped = 0;
-            while full(channel.outbox.waiting()) && channel.outbox.drop_oldest().is_some() {
+            while full(channel.outbox.fresh()) && channel.outbox.drop_oldest() {
                 dropped += 1;
             }
             self.counters.overflowed += dropped;
