@@ -21,6 +21,7 @@ use super::handshake::{Hello, Refuse, RefuseCode, Welcome};
 use super::session::{DialId, Output, Role, Session};
 use super::wire;
 use crate::config::SessionLost;
+use crate::durable::dialer::DialFailure;
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause};
 use crate::error::{CloseReason, DialError, Misbehaviour};
 use crate::identity::PublicKey;
@@ -37,16 +38,6 @@ pub(crate) struct LinkInfo {
     pub binding: Binding,
     pub max_frame: usize,
     pub receive_window: u32,
-}
-
-/// Why a dial failed, and whether another is worth it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct DialFailure {
-    pub error: DialError,
-    /// Nothing will change by itself.
-    pub permanent: bool,
-    /// The signaling server asked for patience.
-    pub retry_after: Option<Duration>,
 }
 
 /// Late news of a link that was replaced is a value, not an accident.
@@ -369,6 +360,11 @@ impl Session {
     }
 
     // -------------------------------------------------------------- the link
+
+    /// Whether the link that a dial led to is still of use.
+    pub(crate) fn wants_link(&self, dial: DialId) -> bool {
+        self.closed.is_none() && self.dialing.dials.iter().any(|(id, _)| *id == dial)
+    }
 
     /// Dialing side: a dial led to a link with the owner of `peer`.
     pub(crate) fn handle_link_up(&mut self, now: Instant, dial: DialId, link: LinkId, info: LinkInfo, peer: PublicKey) -> Whose {
