@@ -227,8 +227,8 @@ impl Hub {
         let to_offer = |offer: OfferId, news: OfferNews| {
             // Late news, another client of the same identity, or somebody who floods an offer:
             // that offer alone goes without.
-            let sent = state.offers.get(&offer).map(|(_, sender)| sender.try_send(news));
-            if !matches!(sent, Some(Ok(()))) {
+            let sent = state.offers.get(&offer).is_some_and(|(_, sender)| sender.try_send(news).is_ok());
+            if !sent {
                 tracing::debug!(%offer, "news of an offer that nobody waits for");
             }
         };
@@ -346,7 +346,10 @@ async fn listen(hub: &Hub, retry: &mut Retry, broken: bool) -> Result<(), Signal
         hub.tell_services_of_return();
     }
     while let Some(Ok((cursor, event))) = stream.next().await {
-        retry.reset();
+        // Every stream that opens says that much; only more than that is evidence of health.
+        if !matches!(event, Event::Opened | Event::Missed) {
+            retry.reset();
+        }
         hub.dispatch(cursor, event);
     }
     if was_healthy(opened, runtime::now()) {

@@ -204,3 +204,38 @@ impl Signaling for Meddler {
         self.inner.probe()
     }
 }
+
+/// An address behind which the server can be replaced by another.
+#[derive(Clone)]
+pub(crate) struct Switch {
+    current: Arc<std::sync::Mutex<MemorySignaling>>,
+}
+
+impl Switch {
+    pub(crate) fn new(first: &MemorySignaling) -> Self {
+        Self { current: Arc::new(std::sync::Mutex::new(first.clone())) }
+    }
+
+    pub(crate) fn switch(&self, to: &MemorySignaling) {
+        let before = std::mem::replace(&mut *self.current.lock().unwrap(), to.clone());
+        before.break_connections();
+    }
+
+    fn current(&self) -> MemorySignaling {
+        self.current.lock().unwrap().clone()
+    }
+}
+
+impl Signaling for Switch {
+    fn call(&self, request: SignedRequest) -> BoxFuture<'_, Result<Response, SignalingError>> {
+        Box::pin(async move { self.current().call(request).await })
+    }
+
+    fn events(&self, request: SignedRequest) -> BoxFuture<'_, Result<EventStream, SignalingError>> {
+        Box::pin(async move { self.current().events(request).await })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), SignalingError>> {
+        Box::pin(async move { self.current().probe().await })
+    }
+}

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use super::super::host::{Host, Notice};
 use super::super::testing::*;
 use super::*;
-use crate::durable::dialer::Dialer as _;
 use crate::identity::Identity;
 use crate::signaling::{NewOffer, Publish};
 
