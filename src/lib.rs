@@ -1,11 +1,16 @@
 //! everlink: durable WebRTC peer-to-peer connections.
 
-#![forbid(unsafe_code)]
-#![deny(missing_docs)]
-
+mod config;
+mod durable;
+mod error;
 mod identity;
 pub mod link;
+mod message;
 mod runtime;
 pub mod signaling;
 
+pub use config::*;
+pub use durable::*;
+pub use error::*;
 pub use identity::{Identity, ParseKeyError, PublicKey, Signature};
+pub use message::{Message, Utf8Bytes};

@@ -6,14 +6,16 @@
 
 pub(crate) mod auth;
 pub mod directory;
+mod local;
 mod memory;
 mod names;
+mod wire;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::auth::SignedRequest;
+pub use self::auth::{SignedRequest, Verified};
 pub use self::memory::MemorySignaling;
 pub use self::names::{NameError, OfferId, ServiceFqn, ServiceQuery, ServiceUuid, Username};
 use crate::identity::{PublicKey, Signature};
@@ -99,6 +101,7 @@ pub enum Request {
         /// Which service.
         target: ServiceTarget,
         /// How long to wait for an offer, at most 30 s.
+        #[serde(rename = "wait_ms", with = "wire::millis")]
         wait: Duration,
     },
     /// Answers an offer that the signing key took.
@@ -115,6 +118,13 @@ pub enum Request {
         /// Where to go on.
         cursor: Option<Cursor>,
     },
+}
+
+impl Request {
+    /// Whether it changes what outlives a restart of the directory.
+    pub(crate) fn is_lasting(&self) -> bool {
+        matches!(self, Self::Claim { .. } | Self::Publish(_) | Self::Withdraw { .. })
+    }
 }
 
 /// Which service is meant.
@@ -160,9 +170,12 @@ pub struct Publish {
     /// Facts for the list.
     #[serde(default)]
     pub metadata: Metadata,
-    /// How long the lease shall be; the server may shorten it.
+    /// How long the lease shall be, 10 s to 24 h by default; the server may shorten it.
+    #[serde(rename = "ttl_ms", with = "wire::millis")]
     pub ttl: Duration,
-    /// Offers to add in the same step.
+    /// The offers that the host holds open. If there are any, they replace the pool, so that a
+    /// host which restarted leaves no offers behind that it no longer knows; those of them that
+    /// the server already has stay as they are. If there are none, the pool is untouched.
     #[serde(default)]
     pub offers: Vec<NewOffer>,
 }
@@ -230,6 +243,7 @@ pub struct Lease {
     /// The service.
     pub uuid: ServiceUuid,
     /// How long from now the lease runs: what counts, whatever either clock says.
+    #[serde(rename = "ttl_ms", with = "wire::millis")]
     pub ttl: Duration,
     /// When it ends, in milliseconds since 1970 by the server's clock; for people.
     pub expires_at: u64,
@@ -312,8 +326,11 @@ pub enum Event {
         /// The service.
         uuid: ServiceUuid,
     },
-    /// The server kept fewer events than the cursor asked for; some were missed. Re-present
-    /// leases and offers.
+    /// The first of a stream that was opened without a cursor: the place to go on from if the
+    /// stream breaks before anything else came.
+    Opened,
+    /// The server kept fewer events than the cursor asked for, or restarted; some were missed.
+    /// Re-present leases and offers.
     Missed,
 }
 
@@ -342,6 +359,19 @@ pub enum SignalingError {
 }
 
 impl SignalingError {
+    /// A refusal with the hint that belongs to its code.
+    pub(crate) fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::Refused { code, message: message.into(), hint: code.hint().to_owned(), retry_after: None }
+    }
+
+    /// Says when to try again.
+    pub(crate) fn retry_after(mut self, after: Duration) -> Self {
+        if let Self::Refused { retry_after, .. } = &mut self {
+            *retry_after = Some(after);
+        }
+        self
+    }
+
     /// Whether the same request may succeed later without anyone changing anything.
     pub fn is_temporary(&self) -> bool {
         match self {
@@ -356,6 +386,41 @@ impl SignalingError {
         match self {
             Self::Refused { code, .. } => Some(*code),
             _ => None,
+        }
+    }
+}
+
+impl ErrorCode {
+    /// What to do about it, in general.
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Malformed => "Send what docs/PROTOCOL.md describes for this route.",
+            Self::BadName => "Correct the name; the message says what is allowed.",
+            Self::BadDescription => "Send the session description as your WebRTC stack made it, signed.",
+            Self::BadUuid => "Derive the uuid from your own key, username, service and salt.",
+            Self::TooLarge => "Send less; the message says how much is allowed.",
+            Self::Unsigned => "Sign the request: an `authorization: Everlink ...` header is missing.",
+            Self::BadSignature => {
+                "Sign exactly what is sent, with the key that is named. Does a proxy rewrite paths?"
+            }
+            Self::Stale => {
+                "Set this machine's clock: it may differ from the server's by five minutes at most."
+            }
+            Self::Replayed => "Sign each request anew, with a nonce of its own.",
+            Self::NotYours => "Use the identity that made it.",
+            Self::UsernameTaken => "Choose another username, or use the identity that claimed this one.",
+            Self::UsernameUnclaimed => "Claim the username first.",
+            Self::ServiceNotFound => "Check the uuid or name, and that the host is running.",
+            Self::TokenNeeded => "Ask the owner of the service for its access token, or for its uuid.",
+            Self::OfferNotFound => "Take another offer.",
+            Self::OfferTaken => "Take another offer.",
+            Self::AlreadyAnswered => "Take another offer for another connection.",
+            Self::NoOffer => "The host did not respond. Check that it is running, and try again.",
+            Self::Quota => "Wait, or release what is no longer needed.",
+            Self::Busy => "Try again later.",
+            Self::NoRoute => "Routes begin with /v1/; see docs/PROTOCOL.md.",
+            Self::BadMethod => "See docs/PROTOCOL.md for the methods of this route.",
+            Self::Internal => "Look into the server's log.",
         }
     }
 }

@@ -1,0 +1,24 @@
+//! The delivery protocol as a pure machine: no clock, no socket, no task.
+
+mod backoff;
+mod channel;
+mod frames;
+mod handshake;
+mod inbox;
+mod outbox;
+mod path;
+mod session;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use channel::{ChannelId, Signals};
+pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
+pub use handshake::SessionId;
+pub(crate) use inbox::{Consumed, Delivery};
+pub(crate) use outbox::cost;
+pub(crate) use path::{DialFailure, LinkId, LinkInfo};
+pub(crate) use session::{Counters, DialId, Ended, Output, Session};
+pub use wire::GapCause;
+pub(crate) use wire::{Decoder, Frame, VERSION};

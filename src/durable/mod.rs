@@ -1,0 +1,7 @@
+//! Durable connections.
+
+mod core;
+mod events;
+
+pub use self::core::{GapCause, SessionId};
+pub use self::events::{ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause, Events, ServiceEvent};
