@@ -6,6 +6,7 @@
 //! [`Transport`] makes links by the offer/answer exchange of WebRTC. [`memory`] is a transport
 //! inside one process, for tests; `webrtc` is the real one.
 
+mod ice;
 pub mod memory;
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub mod webrtc;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+pub use self::ice::IceServer;
 use crate::runtime::{BoxFuture, MaybeSend, MaybeSync};
 
 /// Identifies the two ends of one link to both of them: a hash over both DTLS fingerprints,
@@ -144,4 +146,10 @@ pub trait Transport: MaybeSend + MaybeSync + 'static {
 
     /// Begins as the answering end of `offer`.
     fn answer<'a>(&'a self, offer: &'a str) -> BoxFuture<'a, Result<Arc<dyn Negotiation>, LinkError>>;
+
+    /// Closes every link and negotiation of this transport, refuses new ones, and resolves when
+    /// everything is released. Cancel-safe: what was begun goes on.
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }

@@ -293,9 +293,11 @@ impl Session {
             windows += inbox.window();
             windows += inbox.grow(WINDOW_BUDGET.saturating_sub(windows));
             // What the reader consumes from here on must come to our notice.
-            while let Some((cursor, window)) = inbox.news() {
-                halves.retain(|ack: &HalfAck| ack.half != inbox.half);
-                halves.push(HalfAck { half: inbox.half, cursor, window });
+            loop {
+                if let Some((cursor, window)) = inbox.news() {
+                    halves.retain(|ack: &HalfAck| ack.half != inbox.half);
+                    halves.push(HalfAck { half: inbox.half, cursor, window });
+                }
                 if inbox.fall_asleep() {
                     break;
                 }
@@ -323,9 +325,16 @@ impl Session {
         let turns: Vec<_> = after.chain(self.channels.range(..=self.turn).filter_map(wants)).collect();
         let waiting: u64 = turns.iter().map(|(_, bytes)| *bytes + 64).sum();
         out.reserve((waiting.min(limit as u64) as usize + 64).saturating_sub(out.len()));
+        // In the order of their numbers: the peer takes a lower one than it has seen for ended.
+        for channel in self.channels.values_mut() {
+            if !channel.outbox.announce(out, limit, &channel.label, channel.lossy) {
+                return;
+            }
+        }
+        let start = out.len();
         for (id, _) in turns {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
-            let full = channel.outbox.transmit(out, limit, &channel.label, channel.lossy);
+            let full = channel.outbox.transmit(out, start, limit);
             self.turn = id;
             self.wake_writers(id);
             if full {

@@ -1,5 +1,6 @@
 //! The delivery protocol as a pure machine: no clock, no socket, no task.
 
+mod accept;
 mod backoff;
 mod channel;
 mod frames;
@@ -13,6 +14,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use accept::{Decision, Known, decide};
 pub(crate) use channel::{ChannelId, Signals};
 pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
 pub use handshake::SessionId;

@@ -100,6 +100,8 @@ pub(crate) struct Outbox {
     in_flight: u64,
     /// Not transmitted on the current link.
     waiting: Count,
+    /// Never transmitted on any link: what the queue policy may drop.
+    fresh: Count,
     /// Everything held.
     held: Count,
     dropped: BTreeMap<u64, (u64, GapCause)>,
@@ -125,6 +127,7 @@ impl Outbox {
             window: INITIAL_WINDOW,
             in_flight: 0,
             waiting: Count::default(),
+            fresh: Count::default(),
             held: Count::default(),
             dropped: BTreeMap::new(),
             forgotten: 0,
@@ -138,6 +141,7 @@ impl Outbox {
         self.next_seq += 1;
         let cost = cost(&message);
         self.waiting.add(cost);
+        self.fresh.add(cost);
         self.held.add(cost);
         self.entries.push_back(Entry::Message { seq, message, queued_at: now });
         seq
@@ -155,6 +159,11 @@ impl Outbox {
     /// What is not transmitted yet on the current link.
     pub(crate) fn waiting(&self) -> Count {
         self.waiting
+    }
+
+    /// What was never transmitted: its fate is in our hands alone.
+    pub(crate) fn fresh(&self) -> Count {
+        self.fresh
     }
 
     /// Everything not acknowledged.
@@ -217,22 +226,25 @@ impl Outbox {
 
     // ------------------------------------------------------------- dropping
 
-    /// Drops the oldest message that was never transmitted, or else the oldest. Returns its cost.
-    pub(crate) fn drop_oldest(&mut self) -> Option<u64> {
-        let fresh = self.fresh();
-        let is_message = |index: &usize| matches!(self.entries[*index], Entry::Message { .. });
-        let index = (fresh..self.entries.len()).find(is_message).or((0..fresh).find(is_message))?;
-        let Entry::Message { message, .. } = &self.entries[index] else { return None };
-        let cost = cost(message);
-        self.drop_at(index, GapCause::Overflow);
-        Some(cost)
+    /// Drops the oldest message that was never transmitted. One that was may have arrived, and to
+    /// report it as dropped might be a lie.
+    pub(crate) fn drop_oldest(&mut self) -> bool {
+        let fresh = self.first_fresh();
+        let mut waiting = self.entries.range(fresh..);
+        match waiting.position(|entry| matches!(entry, Entry::Message { .. })) {
+            Some(at) => {
+                self.drop_at(fresh + at, GapCause::Overflow);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Drops what has waited for `max_age` of the time since `since`, when the link was lost, and
     /// was never transmitted. What was transmitted may have arrived: its fate is settled when the
     /// peer says where it stopped (`resumed`). Returns how many.
     pub(crate) fn expire(&mut self, now: Instant, max_age: Duration, since: Instant, resumed: bool) -> u64 {
-        let mut index = if resumed { self.next } else { self.fresh() };
+        let mut index = if resumed { self.next } else { self.first_fresh() };
         let mut expired = 0;
         while let Some(entry) = self.entries.get(index) {
             match entry {
@@ -251,14 +263,14 @@ impl Outbox {
 
     /// When the oldest message that was never transmitted expires.
     pub(crate) fn expires_at(&self, max_age: Duration, since: Instant) -> Option<Instant> {
-        self.entries.range(self.fresh()..).find_map(|entry| match entry {
+        self.entries.range(self.first_fresh()..).find_map(|entry| match entry {
             Entry::Message { queued_at, .. } => (*queued_at).max(since).checked_add(max_age),
             _ => None,
         })
     }
 
     /// The first entry that was never transmitted on any link.
-    fn fresh(&self) -> usize {
+    fn first_fresh(&self) -> usize {
         self.entries.partition_point(|entry| entry.last_seq() <= self.transmitted)
     }
 
@@ -284,6 +296,9 @@ impl Outbox {
         let Entry::Message { seq, ref message, .. } = self.entries[index] else { return index + 1 };
         let cost = cost(message);
         self.held.sub(cost);
+        if seq > self.transmitted {
+            self.fresh.sub(cost);
+        }
         if index < self.next {
             // A retransmission is no longer needed for it; the gap goes out instead.
             self.in_flight -= cost + self.offset as u64;
@@ -391,6 +406,7 @@ impl Outbox {
         self.acked = self.last_seq();
         self.entries.clear();
         self.waiting = Count::default();
+        self.fresh = Count::default();
         self.held = Count::default();
         self.in_flight = 0;
         self.next = 0;
@@ -443,18 +459,23 @@ impl Outbox {
         }
     }
 
-    /// Writes as much as fits into `out`, whose length shall not pass `limit`. Returns whether
-    /// the packet is full for this half-channel.
-    pub(crate) fn transmit(&mut self, out: &mut BytesMut, limit: usize, label: &str, lossy: Option<Lossy>) -> bool {
+    /// Names the half-channel to the peer, if it does not know it. Returns whether it fitted.
+    pub(crate) fn announce(&mut self, out: &mut BytesMut, limit: usize, label: &str, lossy: Option<Lossy>) -> bool {
         if !self.announced {
             if out.len() + wire::open_len(label) > limit {
-                return true;
+                return false;
             }
             let first = self.entries.front().map_or(self.next_seq, Entry::first_seq);
             wire::put_open(out, self.half, first, lossy, label);
             self.announced = true;
             self.ever_announced = true;
         }
+        true
+    }
+
+    /// Writes as much as fits into `out`, whose length shall not pass `limit` and whose messages
+    /// begin at `start`. Returns whether the packet is full for this half-channel.
+    pub(crate) fn transmit(&mut self, out: &mut BytesMut, start: usize, limit: usize) -> bool {
         while let Some(entry) = self.entries.get(self.next) {
             match entry {
                 Entry::Gap { from, to, cause } => {
@@ -479,8 +500,11 @@ impl Outbox {
                     }
                     let whole = wire::DATA_HEADER + wire::message_len(message.len());
                     let room = limit.saturating_sub(out.len());
-                    if self.offset > 0 || whole > limit {
-                        if self.fragment(out, room) {
+                    // A message that fits into no packet, or just not into one that it would have
+                    // to itself but for other frames, goes in pieces.
+                    let alone = out.len() == start;
+                    if self.offset > 0 || whole > limit || (alone && whole > room) {
+                        if self.fragment(out, room, alone) {
                             return true;
                         }
                     } else if whole > room {
@@ -505,7 +529,10 @@ impl Outbox {
             let frame = frame.get_or_insert_with(|| DataFrame::begin(out, self.half, *seq));
             frame.put(out, message);
             let cost = cost(message);
-            self.transmitted = self.transmitted.max(*seq);
+            if *seq > self.transmitted {
+                self.transmitted = *seq;
+                self.fresh.sub(cost);
+            }
             self.in_flight += cost;
             self.waiting.sub(cost);
             self.next += 1;
@@ -516,15 +543,18 @@ impl Outbox {
     }
 
     /// The next piece of a large message. Returns whether there was no room for one.
-    fn fragment(&mut self, out: &mut BytesMut, room: usize) -> bool {
+    fn fragment(&mut self, out: &mut BytesMut, room: usize, alone: bool) -> bool {
         let Some(Entry::Message { seq, message, .. }) = self.entries.get(self.next) else { return false };
         let left = message.len() - self.offset;
         let length = left.min(room.saturating_sub(wire::DATA_HEADER));
-        if length == 0 || (length < left && length < MIN_PIECE as usize && !out.is_empty()) {
+        if length == 0 || (length < left && length < MIN_PIECE as usize && !alone) {
             return true;
         }
         wire::put_fragment(out, self.half, *seq, message, self.offset, length);
-        self.transmitted = self.transmitted.max(*seq);
+        if *seq > self.transmitted {
+            self.transmitted = *seq;
+            self.fresh.sub(cost(message));
+        }
         self.in_flight += length as u64;
         self.offset += length;
         if self.offset == message.len() {

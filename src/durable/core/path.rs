@@ -652,6 +652,7 @@ impl Session {
         }
         path.idle_ping_at = now + idle.mul_f64(jitter);
         path.proven = true;
+        self.confirmed = true;
         // Evidence of health, which an opened link alone is not.
         self.dialing.attempts = 0;
         self.dialing.last_error = None;

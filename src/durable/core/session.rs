@@ -12,6 +12,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::Notify;
 
+use super::accept::Known;
 use super::channel::{Channel, ChannelId, Signals};
 use super::handshake::{Resume, SessionId, SessionSecret, Terms};
 use super::inbox::{Bounds, Consumed, Delivery, Inbox};
@@ -86,6 +87,8 @@ pub(crate) struct Session {
     pub(super) id: SessionId,
     /// Known once the session was welcomed.
     pub(super) secret: Option<SessionSecret>,
+    /// The peer has acknowledged something, so it has the secret.
+    pub(super) confirmed: bool,
     /// The largest message the peer takes.
     pub(super) peer_max_message: u64,
 
@@ -157,6 +160,7 @@ impl Session {
             rng,
             id,
             secret,
+            confirmed: false,
             channels: BTreeMap::new(),
             by_half: BTreeMap::new(),
             by_label: BTreeMap::new(),
@@ -185,8 +189,13 @@ impl Session {
         self.peer
     }
 
-    pub(crate) fn secret(&self) -> Option<&SessionSecret> {
-        self.secret.as_ref()
+    /// What a host has to know to recognise the returning peer.
+    pub(crate) fn known(&self) -> Option<Known> {
+        let peer = self.peer?;
+        if self.closed.is_some() {
+            return Some(Known::Closed { peer });
+        }
+        Some(Known::Alive { peer, secret: self.secret.clone()?, confirmed: self.confirmed })
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -381,7 +390,8 @@ impl Session {
             let len = message.len();
             return Err((message, SendError::TooLarge { len, max }));
         }
-        let (waiting, queue) = (channel.outbox.waiting(), &channel.queue);
+        let queue = &channel.queue;
+        let waiting = if connected { channel.outbox.waiting() } else { channel.outbox.fresh() };
         // With a link the queue only smooths; a deep one would add delay and memory, not speed.
         let max_bytes = if connected { queue.max_bytes.min(SMOOTHING) } else { queue.max_bytes } as u64;
         let max_messages = if connected { queue.max_messages.max(SMOOTHING_MESSAGES) } else { queue.max_messages };
@@ -398,7 +408,7 @@ impl Session {
                 return Err((message, SendError::QueueFull));
             }
             let mut dropped = 0;
-            while full(channel.outbox.waiting()) && channel.outbox.drop_oldest().is_some() {
+            while full(channel.outbox.fresh()) && channel.outbox.drop_oldest() {
                 dropped += 1;
             }
             self.counters.overflowed += dropped;

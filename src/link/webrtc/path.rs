@@ -1,0 +1,266 @@
+//! What the packets of one link tell about its path, and the clock that the stack is shown.
+//!
+//! The stack notices a dead path late and recovers from it later still, or never: SCTP doubles
+//! its retransmission time while nothing arrives, and after five tries stops for good. Two things
+//! mend that, both from outside:
+//!
+//! * **Silence is watched at the socket.** Whoever sent something and heard nothing for a while
+//!   repeats its last ICE check five times a second, until any packet arrives.
+//! * **The stack's clock stands still during such a silence**, when no timer of it could do any
+//!   good, and steps forward when a packet arrives, so that what is overdue happens at once.
+//!
+//! While a link is being set up, the clock is left alone; there the driver merely has to be woken,
+//! as it forgets to send what its own events produced.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use webrtc::runtime::{AsyncUdpSocket, Transmit};
+
+/// How often the last check is repeated into a silence.
+const REPEAT_EVERY: Duration = Duration::from_millis(200);
+/// Silence after which the first repetition goes out: more than SCTP waits before it
+/// acknowledges, so that ordinary traffic causes none.
+const REPEAT_AFTER: Duration = Duration::from_millis(400);
+/// How far the clock steps when a silence ends: more than SCTP's retransmission time after a
+/// few doublings.
+const STEP: Duration = Duration::from_secs(10);
+/// The agent forgets its own checks after 4 s and complains about later answers.
+const ANSWER_WANTED_FOR: Duration = Duration::from_millis(3500);
+/// Loops of the driver after a packet, during set-up: one for each layer that may have
+/// something to say in turn.
+const SETUP_ROUNDS: u32 = 4;
+
+/// See the module's documentation.
+pub(super) struct Path {
+    base: Instant,
+    suspect_after: Duration,
+    give_up_after: Duration,
+    /// The link is open: silence means something from now on.
+    open: AtomicBool,
+    setup_rounds: AtomicU32,
+    /// Nanoseconds to add to the time since `base`, if the clock runs.
+    shift: AtomicI64,
+    /// Nanoseconds since `base` at which the clock stands, or 0 if it runs.
+    stands_at: AtomicU64,
+    /// When the first thing was sent that nothing was heard after, in nanoseconds since `base`,
+    /// or 0.
+    unanswered_since: AtomicU64,
+    suspect: AtomicBool,
+    gave_up: AtomicBool,
+    /// Told when `suspect` or `gave_up` changes.
+    pub(super) changed: Notify,
+    /// Locked for a copy of 100 bytes a few times a second at most.
+    check: Mutex<Option<Check>>,
+}
+
+/// The last ICE check that was sent.
+struct Check {
+    socket: Weak<dyn AsyncUdpSocket>,
+    destination: SocketAddr,
+    request: Vec<u8>,
+    sent: Duration,
+    repeated: Duration,
+    answered: bool,
+}
+
+/// What to do with a received datagram.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Deliver,
+    /// An answer to a repetition that the agent knows nothing of.
+    Swallow,
+}
+
+impl Path {
+    pub(super) fn new(suspect_after: Duration, give_up_after: Duration) -> Self {
+        Self {
+            base: real_now(),
+            suspect_after,
+            give_up_after,
+            open: AtomicBool::new(false),
+            setup_rounds: AtomicU32::new(2 * SETUP_ROUNDS),
+            shift: AtomicI64::new(0),
+            stands_at: AtomicU64::new(0),
+            unanswered_since: AtomicU64::new(0),
+            suspect: AtomicBool::new(false),
+            gave_up: AtomicBool::new(false),
+            changed: Notify::new(),
+            check: Mutex::new(None),
+        }
+    }
+
+    /// The set-up is over.
+    pub(super) fn handle_open(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
+    /// Nothing has been heard for too long.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Acquire)
+    }
+
+    /// Nothing has been heard for so long that waiting on makes no sense.
+    pub(super) fn gave_up(&self) -> bool {
+        self.gave_up.load(Ordering::Acquire)
+    }
+
+    /// The time that the stack is shown.
+    pub(super) fn now(&self) -> Instant {
+        match self.stands_at.load(Ordering::Acquire) {
+            0 => {
+                let shown = self.elapsed().as_nanos() as i64 + self.shift.load(Ordering::Acquire);
+                self.base + Duration::from_nanos(shown.max(0) as u64)
+            }
+            stands_at => self.base + Duration::from_nanos(stands_at),
+        }
+    }
+
+    /// The driver is about to sleep for `wanted`; returns for how long it shall. It does so
+    /// several times a second, as ICE has it look at its state every 200 ms.
+    pub(super) fn handle_sleep(&self, wanted: Duration) -> Duration {
+        if !self.open.load(Ordering::Acquire) {
+            let round = self
+                .setup_rounds
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |rounds| rounds.checked_sub(1));
+            return if round.is_ok() { Duration::ZERO } else { wanted };
+        }
+        let since = self.unanswered_since.load(Ordering::Acquire);
+        if since == 0 {
+            return wanted;
+        }
+        let now = self.elapsed();
+        let silence = now.saturating_sub(Duration::from_nanos(since));
+        if silence >= self.suspect_after && !self.suspect.swap(true, Ordering::AcqRel) {
+            self.stop_clock();
+            self.changed.notify_waiters();
+        }
+        if silence >= self.give_up_after && !self.gave_up.swap(true, Ordering::AcqRel) {
+            self.changed.notify_waiters();
+        }
+        if silence < REPEAT_AFTER {
+            return wanted.min(REPEAT_AFTER - silence);
+        }
+        wanted.min(self.repeat_check(now))
+    }
+
+    /// Something is sent on `socket`.
+    pub(super) fn handle_sent(&self, socket: &Arc<dyn AsyncUdpSocket>, transmit: &Transmit<'_>) {
+        if !self.open.load(Ordering::Acquire) {
+            return;
+        }
+        if self.unanswered_since.load(Ordering::Acquire) == 0 {
+            let now = self.elapsed().as_nanos() as u64;
+            self.unanswered_since.store(now.max(1), Ordering::Release);
+        }
+        if is_stun(transmit.contents, BINDING_REQUEST) {
+            let now = self.elapsed();
+            *self.check() = Some(Check {
+                socket: Arc::downgrade(socket),
+                destination: transmit.destination,
+                request: transmit.contents.to_vec(),
+                sent: now,
+                repeated: now,
+                answered: false,
+            });
+        }
+    }
+
+    /// A datagram, or several of one size at once, arrived.
+    pub(super) fn handle_received(&self, contents: &[u8], alone: bool) -> Verdict {
+        if !self.open.load(Ordering::Acquire) {
+            self.setup_rounds.store(SETUP_ROUNDS, Ordering::Release);
+            return Verdict::Deliver;
+        }
+        if self.unanswered_since.load(Ordering::Acquire) != 0 {
+            self.unanswered_since.store(0, Ordering::Release);
+        }
+        let mut late = false;
+        if self.suspect.load(Ordering::Acquire) && self.suspect.swap(false, Ordering::AcqRel) {
+            self.start_clock();
+            self.changed.notify_waiters();
+            late = true;
+        }
+        if alone && is_stun(contents, BINDING_SUCCESS) {
+            let now = self.elapsed();
+            if let Some(check) = self.check().as_mut()
+                && check.request[4..20] == contents[4..20]
+            {
+                late |= now.saturating_sub(check.sent) > ANSWER_WANTED_FOR;
+                if std::mem::replace(&mut check.answered, true) || late {
+                    return Verdict::Swallow;
+                }
+            }
+        }
+        Verdict::Deliver
+    }
+
+    /// Repeats the last check if it is time; returns when it will be again.
+    fn repeat_check(&self, now: Duration) -> Duration {
+        let mut check = self.check();
+        let Some(check) = check.as_mut() else { return REPEAT_EVERY };
+        let ago = now.saturating_sub(check.repeated);
+        if ago < REPEAT_EVERY {
+            return REPEAT_EVERY - ago;
+        }
+        check.repeated = now;
+        if let Some(socket) = check.socket.upgrade() {
+            let transmit = Transmit {
+                destination: check.destination,
+                ecn: None,
+                contents: &check.request,
+                segment_size: None,
+                src_ip: None,
+            };
+            // A full buffer or no route is one repetition less.
+            let mut nobody = Context::from_waker(Waker::noop());
+            let _: Poll<_> = socket.poll_send(&mut nobody, &transmit);
+        }
+        REPEAT_EVERY
+    }
+
+    fn stop_clock(&self) {
+        let shown = self.now().saturating_duration_since(self.base).as_nanos() as u64;
+        self.stands_at.store(shown.max(1), Ordering::Release);
+    }
+
+    fn start_clock(&self) {
+        let stood_at = self.stands_at.load(Ordering::Acquire) as i64;
+        let shift = stood_at + STEP.as_nanos() as i64 - self.elapsed().as_nanos() as i64;
+        self.shift.store(shift, Ordering::Release);
+        self.stands_at.store(0, Ordering::Release);
+    }
+
+    fn elapsed(&self) -> Duration {
+        real_now().saturating_duration_since(self.base)
+    }
+
+    fn check(&self) -> std::sync::MutexGuard<'_, Option<Check>> {
+        self.check.lock().expect("no panic while the check is locked")
+    }
+}
+
+impl fmt::Debug for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Path").field("suspect", &self.is_suspect()).finish_non_exhaustive()
+    }
+}
+
+const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
+const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
+const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+
+fn is_stun(datagram: &[u8], kind: [u8; 2]) -> bool {
+    datagram.len() >= 20 && datagram[..2] == kind && datagram[4..8] == STUN_COOKIE
+}
+
+/// The machine's clock: what is watched here are real packets.
+#[allow(clippy::disallowed_methods)]
+fn real_now() -> Instant {
+    Instant::now()
+}
