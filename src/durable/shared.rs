@@ -73,6 +73,11 @@ impl Shared {
         self.command(|session| session.abort(reason));
     }
 
+    /// Gives up on a connection that never had a link, and says why it has none.
+    pub(crate) fn give_up(&self) -> CloseReason {
+        self.command(|session| session.give_up())
+    }
+
     /// Waits for the end.
     pub(crate) async fn closed(&self) -> CloseReason {
         let mut state = self.state.subscribe();
