@@ -7,6 +7,7 @@ mod error;
 mod identity;
 pub mod link;
 mod message;
+mod retry;
 mod runtime;
 pub mod signaling;
 

@@ -1,8 +1,8 @@
 //! The seam through which a durable connection gets new links, whoever finds them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+pub(crate) use super::core::DialFailure;
 use crate::error::DialError;
 use crate::identity::PublicKey;
 use crate::link::Link;
@@ -28,17 +28,6 @@ pub(crate) struct Dialed {
     /// Who must be at its other end. Not proven yet: the session handshake over the link is what
     /// proves it.
     pub(crate) peer: PublicKey,
-}
-
-/// Why no link was made.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct DialFailure {
-    /// Why.
-    pub(crate) error: DialError,
-    /// Whether a later attempt is pointless, as far as the dialer can tell.
-    pub(crate) permanent: bool,
-    /// The least time to wait before the next attempt, if the other side asked for that.
-    pub(crate) retry_after: Option<Duration>,
 }
 
 impl DialFailure {

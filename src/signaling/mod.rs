@@ -5,10 +5,17 @@
 //! runs one in this process, `HttpSignaling` speaks to one behind HTTP, and `server` is that HTTP.
 
 pub(crate) mod auth;
+pub(crate) mod caller;
+pub(crate) mod dial;
 pub mod directory;
+pub(crate) mod host;
 mod local;
 mod memory;
 mod names;
+mod negotiate;
+pub(crate) mod subscription;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod testing;
 mod wire;
 
 use std::time::Duration;
