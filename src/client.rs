@@ -444,10 +444,11 @@ type Stopped = oneshot::Receiver<oneshot::Sender<Result<(), ServiceError>>>;
 
 impl ServiceTask {
     async fn run(mut self, mut stopped: Stopped) {
+        let mut stopping = self.stopping.clone();
         let report = loop {
             tokio::select! {
                 report = &mut stopped => break report.ok(),
-                _ = self.stopping.wait_for(|stopping| *stopping) => break None,
+                _ = stopping.wait_for(|stopping| *stopping) => break None,
                 Some(arrival) = self.arrivals.recv() => {
                     let (link, peer) = (arrival.link, arrival.peer);
                     self.acceptor.handle_incoming(Incoming { link, peer });
