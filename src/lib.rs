@@ -1,5 +1,6 @@
 //! everlink: durable WebRTC peer-to-peer connections.
 
+mod client;
 mod config;
 mod durable;
 mod error;
@@ -10,6 +11,7 @@ mod retry;
 mod runtime;
 pub mod signaling;
 
+pub use client::{Client, ClientBuilder, Target};
 pub use config::*;
 pub use durable::*;
 pub use error::*;

@@ -1,8 +1,8 @@
 //! The seam through which a durable connection gets new links, whoever finds them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-pub(crate) use super::core::DialFailure;
 use crate::error::DialError;
 use crate::identity::PublicKey;
 use crate::link::Link;
@@ -28,6 +28,16 @@ pub(crate) struct Dialed {
     /// Who must be at its other end. Not proven yet: the session handshake over the link is what
     /// proves it.
     pub(crate) peer: PublicKey,
+}
+
+/// Why a dial failed, and whether another is worth it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DialFailure {
+    pub(crate) error: DialError,
+    /// Nothing will change by itself.
+    pub(crate) permanent: bool,
+    /// The signaling server asked for patience.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl DialFailure {
