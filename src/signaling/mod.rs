@@ -6,9 +6,15 @@
 
 pub(crate) mod auth;
 pub mod directory;
+#[cfg(feature = "http")]
+mod http;
 mod local;
 mod memory;
 mod names;
+#[cfg(all(feature = "server", not(target_arch = "wasm32")))]
+pub mod server;
+#[cfg(feature = "http")]
+mod sse;
 mod wire;
 
 use std::time::Duration;
@@ -16,6 +22,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::auth::{SignedRequest, Verified};
+#[cfg(feature = "http")]
+pub use self::http::{HttpSignaling, UrlError};
 pub use self::memory::MemorySignaling;
 pub use self::names::{NameError, OfferId, ServiceFqn, ServiceQuery, ServiceUuid, Username};
 use crate::identity::{PublicKey, Signature};
