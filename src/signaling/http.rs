@@ -1,8 +1,7 @@
 //! A client of a signaling server.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -15,7 +14,7 @@ use super::wire;
 use super::{
     Cursor, ErrorCode, Event, EventStream, Request, Response, Signaling, SignalingError, SignedRequest,
 };
-use crate::runtime::{self, BoxFuture, BoxStream};
+use crate::runtime::{self, BoxFuture, BoxStream, Instant};
 
 /// Signaling by a server that speaks HTTP. Clones share one pool of connections.
 ///
@@ -31,8 +30,8 @@ struct Shared {
     /// Without a slash at its end.
     base: String,
     poll_interval: Duration,
-    /// Something on the way keeps streams back.
-    polls: AtomicBool,
+    /// Something on the way keeps streams back; until when to believe so.
+    polls_until: Mutex<Option<Instant>>,
 }
 
 /// Not the address of a signaling server.
@@ -53,6 +52,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 /// How long the first bytes of an event stream may take; the server sends some at once.
 const FIRST_BYTES_WITHIN: Duration = Duration::from_secs(4);
+/// How long not to try streams again: the server may have been slow but once.
+const POLL_FOR: Duration = Duration::from_secs(600);
 /// How long a stream may be silent: three signs of life of the server's.
 const SILENT_FOR: Duration = Duration::from_secs(25);
 /// Below what the server keeps idle connections for, so that none is used that it is closing.
@@ -82,17 +83,18 @@ impl HttpSignaling {
         let client = client(&parsed).map_err(|error| fail(innermost(&error)))?;
         let base = parsed.as_str().trim_end_matches('/').to_owned();
         let poll_interval = Duration::from_secs(2);
-        Ok(Self { shared: Arc::new(Shared { client, base, poll_interval, polls: AtomicBool::new(false) }) })
+        let polls_until = Mutex::default();
+        Ok(Self { shared: Arc::new(Shared { client, base, poll_interval, polls_until }) })
     }
 
     /// How often to ask for events where they cannot be pushed: 2 s. Each asking waits as long at
     /// the server, so that events are still told at once where the way allows it. At most 20 s.
     #[must_use]
     pub fn poll_interval(self, interval: Duration) -> Self {
-        let Shared { client, base, polls, .. } = &*self.shared;
-        let polls = AtomicBool::new(polls.load(Ordering::Relaxed));
+        let Shared { client, base, .. } = &*self.shared;
+        let polls_until = Mutex::new(*self.shared.polls_until());
         let poll_interval = interval.min(Duration::from_secs(20));
-        let shared = Shared { client: client.clone(), base: base.clone(), poll_interval, polls };
+        let shared = Shared { client: client.clone(), base: base.clone(), poll_interval, polls_until };
         Self { shared: Arc::new(shared) }
     }
 
@@ -128,7 +130,8 @@ impl Signaling for HttpSignaling {
 
     fn events(&self, request: SignedRequest) -> BoxFuture<'_, Result<EventStream, SignalingError>> {
         Box::pin(async move {
-            if self.shared.polls.load(Ordering::Relaxed) {
+            let polls_until = *self.shared.polls_until();
+            if polls_until.is_some_and(|until| runtime::now() < until) {
                 self.shared.clone().poll(request).await
             } else {
                 self.shared.clone().stream(request).await
@@ -277,10 +280,14 @@ impl Shared {
         Ok(Box::pin(stream))
     }
 
+    fn polls_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.polls_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// From now on events are asked for. The next stream does so: this request is used up.
     fn fall_back(&self, why: &str) -> SignalingError {
         tracing::info!(server = %self.base, why, "asking for events from now on");
-        self.polls.store(true, Ordering::Relaxed);
+        *self.polls_until() = Some(runtime::now() + POLL_FOR);
         self.unreachable(why)
     }
 

@@ -15,6 +15,8 @@ mod names;
 pub mod server;
 #[cfg(feature = "http")]
 mod sse;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod vectors;
 mod wire;
 
 use std::time::Duration;

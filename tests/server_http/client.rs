@@ -93,10 +93,11 @@ async fn a_joiner_that_goes_away_takes_no_offer_with_it() {
     let mut waiting = Box::pin(signaling.call(bob.request(take(uuid, Duration::from_secs(10)))));
     loop {
         tokio::select! {
-            event = stream.next() => match event.unwrap().unwrap().1 {
-                Event::OfferWanted { wanted: 1, .. } => break,
-                _ => {}
-            },
+            event = stream.next() => {
+                if let Event::OfferWanted { wanted: 1, .. } = event.unwrap().unwrap().1 {
+                    break;
+                }
+            }
             reply = &mut waiting => panic!("{reply:?}"),
         }
     }

@@ -9,6 +9,7 @@ mod person;
 mod raw;
 mod restart;
 mod streams;
+mod vectors;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

@@ -27,6 +27,9 @@ const CACHE: usize = 8 << 20;
 /// How long to wait before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// A record's key and value.
+type Record = (String, Vec<u8>);
+
 /// Writes the changes of a directory.
 pub(super) struct Journal {
     shared: Arc<Shared>,
@@ -56,7 +59,7 @@ struct Written {
 
 impl Journal {
     /// Opens the journal in a directory, which is made if need be, and reads its records.
-    pub(super) fn open(directory: &Path) -> Result<(Self, Vec<(String, Vec<u8>)>), ServerError> {
+    pub(super) fn open(directory: &Path) -> Result<(Self, Vec<Record>), ServerError> {
         let path = directory.join(FILE);
         let fail = |problem: String| ServerError::Data { path: path.clone(), problem };
         fs::create_dir_all(directory)
@@ -169,7 +172,7 @@ fn create(directory: &Path, path: &Path) -> Result<(), String> {
     make().map_err(|error| error.to_string())
 }
 
-fn read(database: &Database) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+fn read(database: &Database) -> Result<Vec<Record>, redb::Error> {
     let transaction = database.begin_read()?;
     let table = transaction.open_table(RECORDS)?;
     let mut records = Vec::new();

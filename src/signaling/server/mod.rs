@@ -71,6 +71,10 @@ pub enum ServerError {
         /// What is wrong with it, and what to do.
         problem: String,
     },
+    /// This machine's clock is years behind: leases counted by it would all seem to have ended
+    /// once it is set.
+    #[error("this machine's clock is years behind; set it first")]
+    Clock,
     /// The listener cannot be used.
     #[error("cannot listen: {0}")]
     Listen(#[from] io::Error),
@@ -89,9 +93,13 @@ impl Server {
     /// Opens the data directory, if there is one. Blocks on the file system for a moment.
     ///
     /// # Errors
-    /// When the data directory is damaged, in use, foreign or cannot be written.
+    /// When the data directory is damaged, in use, foreign or cannot be written, or the clock of
+    /// this machine was never set.
     pub fn new(config: ServerConfig) -> Result<Self, ServerError> {
         let started_at = runtime::unix_millis();
+        if started_at < EARLIEST {
+            return Err(ServerError::Clock);
+        }
         let instance = u64::from_be_bytes(runtime::random());
         let mut directory = Directory::new(config.limits.clone(), instance);
         let (keeper, journal): (Arc<dyn Keeper>, _) = match &config.data {
@@ -143,6 +151,9 @@ impl Server {
         Ok(())
     }
 }
+
+/// 2024: no clock that was set says an earlier time.
+const EARLIEST: u64 = 1_704_067_200_000;
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
