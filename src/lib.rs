@@ -1,14 +1,17 @@
 //! everlink: durable WebRTC peer-to-peer connections.
 
+mod client;
 mod config;
 mod durable;
 mod error;
 mod identity;
 pub mod link;
 mod message;
+mod retry;
 mod runtime;
 pub mod signaling;
 
+pub use client::{Client, ClientBuilder, Target};
 pub use config::*;
 pub use durable::*;
 pub use error::*;

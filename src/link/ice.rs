@@ -24,11 +24,7 @@ impl IceServer {
     }
 
     /// A TURN server at `url` with its credentials.
-    pub fn turn(
-        url: impl Into<String>,
-        username: impl Into<String>,
-        credential: impl Into<String>,
-    ) -> Self {
+    pub fn turn(url: impl Into<String>, username: impl Into<String>, credential: impl Into<String>) -> Self {
         Self { urls: vec![url.into()], username: username.into(), credential: credential.into() }
     }
 }

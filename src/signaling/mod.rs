@@ -5,16 +5,23 @@
 //! runs one in this process, `HttpSignaling` speaks to one behind HTTP, and `server` is that HTTP.
 
 pub(crate) mod auth;
+pub(crate) mod caller;
+pub(crate) mod dial;
 pub mod directory;
+pub(crate) mod host;
 #[cfg(feature = "http")]
 mod http;
 mod local;
 mod memory;
 mod names;
+mod negotiate;
 #[cfg(all(feature = "server", not(target_arch = "wasm32")))]
 pub mod server;
 #[cfg(feature = "http")]
 mod sse;
+pub(crate) mod subscription;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod testing;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod vectors;
 mod wire;

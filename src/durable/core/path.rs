@@ -21,6 +21,8 @@ use super::handshake::{Hello, Refuse, RefuseCode, Welcome};
 use super::session::{DialId, Output, Role, Session};
 use super::wire;
 use crate::config::SessionLost;
+use crate::durable::connection::Rung;
+use crate::durable::dialer::DialFailure;
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause};
 use crate::error::{CloseReason, DialError, Misbehaviour};
 use crate::identity::PublicKey;
@@ -37,16 +39,6 @@ pub(crate) struct LinkInfo {
     pub binding: Binding,
     pub max_frame: usize,
     pub receive_window: u32,
-}
-
-/// Why a dial failed, and whether another is worth it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct DialFailure {
-    pub error: DialError,
-    /// Nothing will change by itself.
-    pub permanent: bool,
-    /// The signaling server asked for patience.
-    pub retry_after: Option<Duration>,
 }
 
 /// Late news of a link that was replaced is a value, not an accident.
@@ -172,10 +164,6 @@ impl Path {
         matches!(self.phase, Phase::Lingering { .. })
     }
 
-    pub(super) fn rtt(&self) -> Option<Duration> {
-        self.rtt
-    }
-
     /// The largest packet to send now.
     pub(super) fn packet_limit(&self) -> usize {
         self.info.max_frame.min(LEAST_PACKET.max(self.window as usize / 4))
@@ -248,6 +236,20 @@ impl Path {
 }
 
 impl Session {
+    /// How the session is linked.
+    pub(crate) fn rung(&self) -> Rung {
+        match &self.path {
+            Some(path) if path.suspect => Rung::Suspect,
+            Some(path) if path.is_live() => Rung::Live,
+            _ => Rung::None,
+        }
+    }
+
+    /// The smoothed round trip of the link.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.path.as_ref().and_then(|path| path.rtt)
+    }
+
     // -------------------------------------------------------------- dialing
 
     /// Dialing side: begins.
@@ -369,6 +371,11 @@ impl Session {
     }
 
     // -------------------------------------------------------------- the link
+
+    /// Whether the link that a dial led to is still of use.
+    pub(crate) fn wants_link(&self, dial: DialId) -> bool {
+        self.closed.is_none() && self.dialing.dials.iter().any(|(id, _)| *id == dial)
+    }
 
     /// Dialing side: a dial led to a link with the owner of `peer`.
     pub(crate) fn handle_link_up(&mut self, now: Instant, dial: DialId, link: LinkId, info: LinkInfo, peer: PublicKey) -> Whose {
@@ -822,6 +829,13 @@ impl Session {
     pub(crate) fn abort(&mut self, reason: CloseReason) {
         self.changed = true;
         self.finish(reason);
+    }
+
+    /// Ends at once because the attempts so far are all the caller had time for.
+    pub(crate) fn give_up(&mut self) -> CloseReason {
+        let last = self.dialing.last_error.clone().unwrap_or(DialError::TimedOut);
+        self.abort(CloseReason::Unreachable { attempts: self.dialing.attempts, last });
+        self.closed.clone().unwrap_or(CloseReason::Local)
     }
 
     /// Whether everything queued was handed to the link, so that CLOSE may follow it.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{BufMut as _, BytesMut};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::Notify;
@@ -42,6 +42,8 @@ pub(crate) enum Output {
     OpenLossy { link: LinkId, stream: u16, config: LossyConfig },
     /// Close a lossy stream on the link.
     CloseLossy { link: LinkId, stream: u16 },
+    /// Send one message on a lossy stream of the link, if it takes it.
+    SendLossy { link: LinkId, stream: u16, data: BytesMut },
     /// Tell the application.
     Event(ConnectionEvent),
     /// Tell the application what the connection is now.
@@ -266,6 +268,11 @@ impl Session {
         Ok(id)
     }
 
+    /// Whether a channel is of the lossy kind.
+    pub(crate) fn is_lossy(&self, id: ChannelId) -> bool {
+        self.channels.get(&id).is_some_and(|channel| channel.lossy.is_some())
+    }
+
     pub(super) fn insert(&mut self, label: Utf8Bytes, lossy: Option<LossyConfig>, queue: QueueConfig) -> ChannelId {
         self.last_half += 1;
         let id = ChannelId(self.last_half);
@@ -360,11 +367,17 @@ impl Session {
         // The acknowledgement of the end must go out before the half is forgotten.
         let told = channel.inbox.as_mut().is_none_or(|inbox| inbox.is_told());
         if channel.is_finished() && told && (channel.closed || !channel.claimed) {
+            let lossy = channel.lossy.is_some();
             let half = channel.inbox.as_ref().map(|inbox| inbox.half);
             self.channels.remove(&id);
             self.incoming.retain(|waiting| *waiting != id);
             if let Some(half) = half {
                 self.by_half.remove(&half);
+            }
+            if lossy && let Some(link) = self.path.as_ref().map(|path| path.id) {
+                let streams = [Some(self.stream(id.0, true)), half.map(|half| self.stream(half, false))];
+                let close = streams.into_iter().flatten().map(|stream| Output::CloseLossy { link, stream });
+                self.outputs.extend(close);
             }
         }
     }
@@ -452,18 +465,26 @@ impl Session {
         (outbox.map_or(Count::default(), Outbox::held), outbox.and_then(Outbox::oldest))
     }
 
-    /// The lossy stream to send on now, if there is a link.
-    pub(crate) fn lossy_stream(&self, id: ChannelId) -> Result<Option<(LinkId, u16)>, SendError> {
+    /// Sends on a lossy channel, now or never.
+    pub(crate) fn send_lossy(&mut self, id: ChannelId, message: &Message) -> Result<(), SendError> {
         if let Some(reason) = self.closed.clone().or_else(|| self.closing.map(|_| CloseReason::Local)) {
             return Err(SendError::Closed(reason));
         }
-        match self.channels.get(&id) {
-            Some(channel) if !channel.is_over() => {
-                let live = self.path.as_ref().filter(|path| path.is_live());
-                Ok(live.map(|path| (path.id, self.stream(id.0, true))))
-            }
-            _ => Err(SendError::ChannelClosed),
+        if self.channels.get(&id).is_none_or(Channel::is_over) {
+            return Err(SendError::ChannelClosed);
         }
+        if message.len() > MAX_LOSSY {
+            return Err(SendError::TooLarge { len: message.len(), max: MAX_LOSSY });
+        }
+        if let Some(path) = self.path.as_ref().filter(|path| path.is_live()) {
+            let mut data = BytesMut::with_capacity(message.len() + 1);
+            data.put_u8(u8::from(message.is_text()));
+            data.extend_from_slice(message.as_bytes());
+            let (link, stream) = (path.id, self.stream(id.0, true));
+            self.outputs.push_back(Output::SendLossy { link, stream, data });
+            self.changed = true;
+        }
+        Ok(())
     }
 
     // ----------------------------------------------------------- receiving
@@ -584,6 +605,8 @@ pub(crate) enum Ended {
     Connection(CloseReason),
 }
 
+/// The largest message of a lossy channel: one data channel message that every browser takes.
+pub(crate) const MAX_LOSSY: usize = 60 << 10;
 /// While connected, this many bytes may wait for the link.
 const SMOOTHING: usize = 1 << 20;
 /// While connected, at least this many messages may wait: they share packets.

@@ -163,7 +163,7 @@ enum Phase {
 enum Announce {
     Due(Instant),
     Claiming,
-    Publishing { since: Instant, offers: Vec<Ticket> },
+    Publishing { since: Instant, offers: Vec<Ticket>, anew: bool },
 }
 
 #[derive(Debug)]
@@ -235,9 +235,11 @@ impl Schedule {
         self.answered();
     }
 
-    /// The lease was granted. What it says of the pool replaces what was believed.
-    pub(crate) fn handle_published(&mut self, now: Instant, granted: Granted) {
-        let Announce::Publishing { since, offers } = &mut self.announce else { return };
+    /// The lease was granted. What it says of the pool replaces what was believed. True if the
+    /// service was presented anew, false if a running lease was refreshed.
+    pub(crate) fn handle_published(&mut self, now: Instant, granted: Granted) -> bool {
+        let Announce::Publishing { since, offers, anew } = &mut self.announce else { return false };
+        let anew = *anew;
         let (since, offers) = (*since, std::mem::take(offers));
         self.retry.reset();
         self.published_once = true;
@@ -255,6 +257,7 @@ impl Schedule {
         }
         self.handle_counted(granted.offers, granted.wanted);
         self.answered();
+        anew
     }
 
     /// Claiming or publishing failed.
@@ -370,6 +373,16 @@ impl Schedule {
         }
     }
 
+    /// The offer is of no use any more: the transport gave it up.
+    pub(crate) fn handle_offer_lost(&mut self, ticket: Ticket) {
+        let Some(offer) = self.offers.get(&ticket) else { return };
+        if matches!(offer.state, State::Pooled | State::Ageing) {
+            self.pooled = self.pooled.saturating_sub(1);
+            self.queue.push_back(Output::TakeBack(vec![ticket]));
+        }
+        self.drop_offer(ticket);
+    }
+
     /// The directory has forgotten the service: present it at once, with its pool.
     pub(crate) fn handle_lease_lost(&mut self, now: Instant) {
         (self.pooled, self.wanted) = (0, 0);
@@ -457,7 +470,7 @@ impl Schedule {
         let present: Vec<Ticket> = if self.full { self.presentable().collect() } else { Vec::new() };
         present.iter().for_each(|ticket| self.settle(*ticket, State::Uploading));
         self.last_publish = Some(now);
-        self.announce = Announce::Publishing { since: now, offers: present.clone() };
+        self.announce = Announce::Publishing { since: now, offers: present.clone(), anew: self.full };
         self.queue.push_back(Output::Publish(present));
     }
 

@@ -133,8 +133,7 @@ mod tests {
     fn wildcards_stand_for_the_interfaces_of_their_family() {
         let machine = ips(&["127.0.0.1", "192.0.2.2", "::1", "fd00::2", "fe80::1", "169.254.1.1"]);
         let chosen = addrs(&["0.0.0.0:0", "[::]:7"], Loopback::WhenAlone).choose(&machine);
-        let expected: Vec<SocketAddr> =
-            vec!["192.0.2.2:0".parse().unwrap(), "[fd00::2]:7".parse().unwrap()];
+        let expected: Vec<SocketAddr> = vec!["192.0.2.2:0".parse().unwrap(), "[fd00::2]:7".parse().unwrap()];
         assert_eq!(chosen, expected);
     }
 

@@ -72,8 +72,10 @@ pub struct WebRtcConfig {
     /// moment after the network does; whoever waits for them should have a deadline of its own.
     pub give_up_after: Duration,
 
-    /// How long a description may wait for candidates. Default: 100 ms. Addresses of this machine
-    /// are there in 1 ms; those that servers tell follow as candidates.
+    /// How long an offer may wait for candidates that servers tell. Default: 100 ms. Later ones,
+    /// and those of an answer, follow as
+    /// [`NegotiationEvent::Candidate`](crate::link::NegotiationEvent::Candidate); the addresses of
+    /// this machine are always there in a millisecond.
     pub gather_for: Duration,
 
     /// A bad network, for tests and benchmarks. Default: none, at no cost.

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use webrtc::runtime::{
 };
 
 use super::impairment::{ImpairedSocket, Impairment};
-use super::path::{Path, Verdict};
+use super::path::{INDICATION, Path, Verdict};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -26,6 +27,8 @@ pub(super) struct Engine {
     pub(super) path: Arc<Path>,
     pub(super) names: Arc<Names>,
     pub(super) socket_buffer: usize,
+    /// How many sockets were made.
+    pub(super) sockets: Arc<AtomicUsize>,
     pub(super) impairment: Option<Impairment>,
 }
 
@@ -43,20 +46,15 @@ impl Runtime for Engine {
         if let Some(impairment) = &self.impairment {
             inner = Arc::new(ImpairedSocket::new(inner, impairment.clone()));
         }
+        self.sockets.fetch_add(1, Ordering::AcqRel);
         Ok(Arc::new(WatchedSocket { inner, path: Arc::clone(&self.path) }))
     }
 
-    fn wrap_tcp_listener(
-        &self,
-        listener: std::net::TcpListener,
-    ) -> io::Result<Arc<dyn AsyncTcpListener>> {
+    fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
         TokioRuntime.wrap_tcp_listener(listener)
     }
 
-    fn connect_tcp<'a>(
-        &'a self,
-        addr: SocketAddr,
-    ) -> Boxed<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
+    fn connect_tcp<'a>(&'a self, addr: SocketAddr) -> Boxed<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
         // A candidate could name any TCP service that this machine reaches.
         Box::pin(async move {
             Err(io::Error::new(io::ErrorKind::Unsupported, format!("no TCP candidates: {addr}")))
@@ -137,6 +135,15 @@ impl AsyncUdpSocket for WatchedSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        if self.path.handle_read(cx) {
+            bufs[0][..INDICATION.len()].copy_from_slice(&INDICATION);
+            meta[0] = RecvMeta::default();
+            meta[0].len = INDICATION.len();
+            meta[0].stride = INDICATION.len();
+            // From nobody: it must not pass for a sign of life of the peer.
+            meta[0].addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9));
+            return Poll::Ready(Ok(1));
+        }
         loop {
             let received = self.inner.poll_recv(cx, bufs, meta);
             let Poll::Ready(Ok(1)) = received else { return received };
@@ -181,10 +188,9 @@ impl Names {
             }
             (_, Some((_, addrs))) => Ok(addrs),
             (Some(Err(error)), None) => Err(error),
-            (None, None) => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the name service did not answer within 300 ms",
-            )),
+            (None, None) => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the name service did not answer within 300 ms"))
+            }
         }
     }
 

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 
+use super::path::Path;
 use super::peer::{Peer, breach};
 use crate::link::{Binding, Link, LinkError, LinkEvent, LossyConfig};
 use crate::runtime::BoxFuture;
@@ -76,7 +78,7 @@ impl Live {
             let lossy = async { self.lossy_out.lock().await.recv().await };
             tokio::select! {
                 biased;
-                event = self.channel.poll() => match event {
+                event = next_of(&*self.channel, &self.peer.path) => match event {
                     Some(DataChannelEvent::OnMessage(message)) => {
                         return LinkEvent::Frame(message.data.freeze());
                     }
@@ -165,6 +167,7 @@ impl Link for Live {
             ..RTCDataChannelInit::default()
         };
         let (peer, incoming) = (Arc::downgrade(&self.peer), self.lossy_in.clone());
+        let path = Arc::clone(&self.peer.path);
         // Ends with the stream's sender, which the link holds, or with the peer connection.
         self.peer.tasks.spawn(async move {
             let opened = match peer.upgrade() {
@@ -172,7 +175,7 @@ impl Link for Live {
                 None => return,
             };
             match opened {
-                Ok(channel) => carry_lossy(stream, &*channel, outgoing, incoming).await,
+                Ok(channel) => carry_lossy(stream, &*channel, &path, outgoing, incoming).await,
                 Err(error) => tracing::debug!(%error, stream, "opening a lossy stream"),
             }
         });
@@ -202,17 +205,32 @@ impl Drop for Live {
     }
 }
 
+/// The next event of a channel; cancel-safe, as [`DataChannel::poll`] is.
+async fn next_of(channel: &dyn DataChannel, path: &Path) -> Option<DataChannelEvent> {
+    let mut event = channel.poll();
+    let event = match futures_util::poll!(&mut event) {
+        Poll::Ready(event) => event,
+        Poll::Pending => {
+            path.handle_drained();
+            event.await
+        }
+    };
+    path.handle_taken();
+    event
+}
+
 /// Carries one lossy stream until either end closes it.
 async fn carry_lossy(
     stream: u16,
     channel: &dyn DataChannel,
+    path: &Path,
     mut outgoing: mpsc::Receiver<BytesMut>,
     incoming: mpsc::Sender<(u16, Bytes)>,
 ) {
     loop {
         tokio::select! {
             biased;
-            event = channel.poll() => match event {
+            event = next_of(channel, path) => match event {
                 Some(DataChannelEvent::OnMessage(message)) => {
                     let _ = incoming.try_send((stream, message.data.freeze()));
                 }

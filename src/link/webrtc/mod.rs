@@ -17,10 +17,10 @@ mod sdp;
 
 use std::sync::Arc;
 
-pub use self::config::{Loopback, WebRtcConfig};
-pub use self::impairment::Impairment;
 use self::addrs::BindAddrs;
+pub use self::config::{Loopback, WebRtcConfig};
 use self::engine::Names;
+pub use self::impairment::Impairment;
 use self::negotiation::Pending;
 use self::peer::{NewPeer, Peer, Registry};
 use super::{LinkError, Negotiation, Transport};
@@ -73,10 +73,7 @@ impl Transport for WebRtcTransport {
         })
     }
 
-    fn answer<'a>(
-        &'a self,
-        offer: &'a str,
-    ) -> BoxFuture<'a, Result<Arc<dyn Negotiation>, LinkError>> {
+    fn answer<'a>(&'a self, offer: &'a str) -> BoxFuture<'a, Result<Arc<dyn Negotiation>, LinkError>> {
         Box::pin(async move {
             let pending = Pending::answer(&self.0, offer).await?;
             Ok(Arc::new(pending) as Arc<dyn Negotiation>)

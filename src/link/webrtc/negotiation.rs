@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 
-use super::live::{Live, Limits};
+use super::live::{Limits, Live};
 use super::peer::{Gathered, LABEL, MAX_MESSAGE, NewPeer, Note, Peer};
 use super::sdp::{self, Facts, MAX_CANDIDATES};
 use super::{Inner, WebRtcConfig};
@@ -61,16 +61,18 @@ impl Pending {
         description: RTCSessionDescription,
         theirs: Option<Facts>,
     ) -> Result<Self, LinkError> {
-        let NewPeer { peer, notes, mut gathered } = new;
+        let NewPeer { peer, notes, mut gathered, sockets } = new;
         peer.pc.set_local_description(description).await.map_err(failed)?;
-        // Servers may take their time; what they tell follows as candidates.
-        let enough = |gathered: &Gathered| gathered.complete;
+        // Servers may take their time; what they tell follows as candidates. An offer mostly
+        // waits in a pool anyway, but somebody waits for an answer.
+        let answering = theirs.is_some();
+        let enough = |gathered: &Gathered| gathered.complete || (answering && gathered.candidates >= sockets);
         let _ = runtime::timeout(config.gather_for, gathered.wait_for(enough)).await;
         let description = peer.pc.local_description().await.map(|description| description.sdp);
-        let description = description
-            .ok_or_else(|| LinkError::Failed("the stack has no description".to_owned()))?;
+        let description =
+            description.ok_or_else(|| LinkError::Failed("the stack has no description".to_owned()))?;
         let ours = sdp::read(&description)?;
-        let (their_known, offering) = (OnceLock::new(), theirs.is_none());
+        let their_known = OnceLock::new();
         if let Some(theirs) = theirs {
             let _ = their_known.set(theirs);
         }
@@ -79,7 +81,7 @@ impl Pending {
             description,
             ours,
             theirs: their_known,
-            offering,
+            offering: !answering,
             limits: Limits {
                 max_frame: config.max_frame.clamp(1024, MAX_MESSAGE),
                 receive_window: config.receive_buffer.max(2 * MAX_MESSAGE as u32) / 2,

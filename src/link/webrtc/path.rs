@@ -11,6 +11,11 @@
 //!
 //! While a link is being set up, the clock is left alone; there the driver merely has to be woken,
 //! as it forgets to send what its own events produced.
+//!
+//! And one more pause of the stack is mended here: once more than 256 messages are under way to
+//! the application, it sets further ones aside, and goes back to them only with the next packet,
+//! which may be seconds away. Whoever has drained a channel asks for such a packet: a STUN
+//! indication, which means nothing, made up at the socket.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,6 +24,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use webrtc::runtime::{AsyncUdpSocket, Transmit};
 
@@ -32,6 +38,12 @@ const REPEAT_AFTER: Duration = Duration::from_millis(400);
 const STEP: Duration = Duration::from_secs(10);
 /// The agent forgets its own checks after 4 s and complains about later answers.
 const ANSWER_WANTED_FOR: Duration = Duration::from_millis(3500);
+/// Fewer messages than this since the last pump cannot have made the stack set any aside: it does
+/// so when 256 wait.
+const PUMP_AFTER: u32 = 64;
+/// A STUN binding indication, which ICE ignores.
+pub(super) const INDICATION: [u8; 20] =
+    [0, 0x11, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// Loops of the driver after a packet, during set-up: one for each layer that may have
 /// something to say in turn.
 const SETUP_ROUNDS: u32 = 4;
@@ -57,6 +69,11 @@ pub(super) struct Path {
     pub(super) changed: Notify,
     /// Locked for a copy of 100 bytes a few times a second at most.
     check: Mutex<Option<Check>>,
+    /// Messages taken since the last pump.
+    taken: AtomicU32,
+    pump: AtomicBool,
+    /// Who reads a socket.
+    reader: AtomicWaker,
 }
 
 /// The last ICE check that was sent.
@@ -92,7 +109,30 @@ impl Path {
             gave_up: AtomicBool::new(false),
             changed: Notify::new(),
             check: Mutex::new(None),
+            taken: AtomicU32::new(0),
+            pump: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
         }
+    }
+
+    /// The application took a message.
+    pub(super) fn handle_taken(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The application found no more messages.
+    pub(super) fn handle_drained(&self) {
+        if self.taken.load(Ordering::Relaxed) >= PUMP_AFTER {
+            self.taken.store(0, Ordering::Relaxed);
+            self.pump.store(true, Ordering::Release);
+            self.reader.wake();
+        }
+    }
+
+    /// A socket is read. Returns whether it shall come up with a packet that says nothing.
+    pub(super) fn handle_read(&self, cx: &Context<'_>) -> bool {
+        self.reader.register(cx.waker());
+        self.pump.load(Ordering::Acquire) && self.pump.swap(false, Ordering::AcqRel)
     }
 
     /// The set-up is over.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rtc::ice::mdns::MulticastDnsMode;
@@ -100,6 +100,8 @@ pub(super) struct NewPeer {
     pub(super) peer: Arc<Peer>,
     pub(super) notes: mpsc::Receiver<Note>,
     pub(super) gathered: watch::Receiver<Gathered>,
+    /// How many sockets it has: each makes one candidate at once.
+    pub(super) sockets: usize,
 }
 
 /// How far gathering has come.
@@ -124,6 +126,7 @@ impl Peer {
         let (notes_in, notes) = mpsc::channel(MAX_NOTES);
         let (gathered_in, gathered) = watch::channel(Gathered::default());
         let breach = Arc::new(AtomicBool::new(false));
+        let sockets = Arc::new(AtomicUsize::new(0));
         let reporter = Reporter {
             notes: notes_in,
             gathered: gathered_in,
@@ -134,6 +137,7 @@ impl Peer {
             path: Arc::clone(&path),
             names: Arc::clone(names),
             socket_buffer: config.socket_buffer,
+            sockets: Arc::clone(&sockets),
             impairment: config.impairment.clone(),
         };
         let builder = PeerConnectionBuilder::new()
@@ -165,7 +169,7 @@ impl Peer {
             Err(_) => return Err(LinkError::Failed("the tokio runtime is shutting down".into())),
         };
         registry.keep(&peer);
-        Ok(NewPeer { peer, notes, gathered })
+        Ok(NewPeer { peer, notes, gathered, sockets: sockets.load(Ordering::Acquire) })
     }
 
     /// Opens a channel that both ends know by its number.
@@ -185,8 +189,7 @@ impl Peer {
 
     /// Begins to close, once; returns at once.
     pub(super) fn begin_close(&self) {
-        let Some(entry) = self.entry.lock().expect("no panic while the entry is locked").take()
-        else {
+        let Some(entry) = self.entry.lock().expect("no panic while the entry is locked").take() else {
             return;
         };
         /// Tells of the end even if the runtime drops the task.

@@ -168,8 +168,7 @@ mod tests {
 
     #[test]
     fn the_binding_tells_the_ends_apart() {
-        let facts =
-            |byte| Facts { fingerprint: [byte; 32], max_message: 0, candidates: 0 };
+        let facts = |byte| Facts { fingerprint: [byte; 32], max_message: 0, candidates: 0 };
         assert_eq!(binding(&facts(1), &facts(2)), binding(&facts(1), &facts(2)));
         assert_ne!(binding(&facts(1), &facts(2)), binding(&facts(2), &facts(1)));
         assert_ne!(binding(&facts(1), &facts(2)), binding(&facts(1), &facts(3)));

@@ -9,6 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::*;
 use crate::config::{ChannelConfig, ConnectionConfig};
+use crate::durable::dialer::DialFailure;
 use crate::durable::events::{ConnectionEvent, ConnectionState};
 use crate::error::DialError;
 use crate::identity::Identity;
@@ -180,7 +181,7 @@ impl Pair {
                     end.timeout = at;
                     return;
                 }
-                Output::OpenLossy { .. } | Output::CloseLossy { .. } => {}
+                Output::OpenLossy { .. } | Output::CloseLossy { .. } | Output::SendLossy { .. } => {}
             }
         }
     }
