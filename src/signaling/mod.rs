@@ -205,7 +205,7 @@ pub struct NewOffer {
     pub id: OfferId,
     /// The session description.
     pub sdp: String,
-    /// The host's signature over service uuid, offer id and SDP (see [`auth`]).
+    /// The host's signature over service uuid, offer id and SDP (see `docs/PROTOCOL.md`).
     pub signature: Signature,
 }
 

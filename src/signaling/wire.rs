@@ -395,6 +395,29 @@ pub(crate) mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_a_request_or_an_error(
+            method in "GET|PUT|POST|DELETE|.{0,4}",
+            at in 0..15usize,
+            cut in 0..400usize,
+            put in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..8),
+            header in ".{0,40}",
+        ) {
+            let HttpForm { mut path, mut body, .. } = encode(&all_requests()[at]);
+            let to = cut.min(body.len());
+            body.splice(to.saturating_sub(put.len())..to, put.iter().copied());
+            if let Some((at, _)) = path.char_indices().nth(cut) {
+                path.replace_range(at..=at, &String::from_utf8_lossy(&put));
+            }
+            let form = HttpForm { method, path, body };
+            if let Ok(request) = decode(&form) {
+                proptest::prop_assert_eq!(decode(&encode(&request)).unwrap(), request);
+            }
+            let _ = SignedRequest::from_http(&form.method, &form.path, &form.body, &header);
+        }
+    }
+
     #[test]
     fn what_is_no_request_is_refused_with_its_own_code() {
         let uuid = "00000000-0000-8000-8000-000000000000";
