@@ -188,6 +188,13 @@ impl Verified {
     }
 }
 
+impl Verified {
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn asks_for_events(&self) -> bool {
+        matches!(self.request, Request::Events { .. })
+    }
+}
+
 /// The host's signature over a description that it offers.
 pub(crate) fn sign_offer(host: &Identity, service: &ServiceUuid, offer: &OfferId, sdp: &str) -> Signature {
     host.sign(Domain::Offer, &[service.as_bytes(), offer.as_bytes(), sdp.as_bytes()])

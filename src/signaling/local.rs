@@ -88,6 +88,7 @@ impl Local {
         let lasting = request.request.is_lasting();
         let author = request.stamp.map(|stamp| stamp.key);
         let mut breaks = self.breaks.subscribe();
+        self.check_open()?;
         let ((outcome, receiver), number) = self.with(|inner, now| {
             let outcome = inner.directory.handle(now, request);
             let (answer, receiver) = oneshot::channel();
@@ -131,6 +132,7 @@ impl Local {
     /// Opens an event stream.
     pub(crate) fn open(self: &Arc<Self>, request: &Verified) -> Result<Listening, SignalingError> {
         let breaks = self.breaks.subscribe();
+        self.check_open()?;
         let (opened, _) = self.with(|inner, now| {
             let listener = inner.directory.listen(now, request)?;
             let stream = inner.streams.entry(listener.key()).or_insert_with(|| watch::Sender::new(()));
@@ -170,7 +172,17 @@ impl Local {
 
     /// Ends all event streams and parked requests, as if the network had.
     pub(crate) fn break_connections(&self) {
-        self.breaks.send_modify(|breaks| *breaks += 1);
+        self.breaks.send_modify(|breaks| *breaks = breaks.saturating_add(1));
+    }
+
+    /// Ends all event streams and parked requests for good, and refuses new ones.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn close(&self) {
+        self.breaks.send_replace(u64::MAX);
+    }
+
+    fn check_open(&self) -> Result<(), SignalingError> {
+        if *self.breaks.borrow() == u64::MAX { Err(unreachable("it has ended")) } else { Ok(()) }
     }
 
     /// Does something under the lock and passes on everything that follows from it. Returns the
@@ -271,7 +283,17 @@ impl Listening {
         }
     }
 
+    /// Goes on after `cursor`, whatever was read.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn seek(&mut self, cursor: &Cursor) {
+        self.read.clear();
+        if let Some(listener) = self.listener.as_mut() {
+            self.local.lock("seek").directory.seek(listener, cursor);
+        }
+    }
+
     /// What there is to read now.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn read_now(&mut self) -> Vec<(Cursor, Event)> {
         let mut all: Vec<_> = self.read.drain(..).collect();
         if let Some(listener) = self.listener.as_mut() {
@@ -300,6 +322,7 @@ pub(crate) fn unreachable(why: &str) -> SignalingError {
 }
 
 /// The server's own fault.
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) fn internal(why: impl Into<String>) -> SignalingError {
     SignalingError::refused(ErrorCode::Internal, why)
 }

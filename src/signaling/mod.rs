@@ -9,13 +9,21 @@ pub(crate) mod caller;
 pub(crate) mod dial;
 pub mod directory;
 pub(crate) mod host;
+#[cfg(feature = "http")]
+mod http;
 mod local;
 mod memory;
 mod names;
 mod negotiate;
+#[cfg(all(feature = "server", not(target_arch = "wasm32")))]
+pub mod server;
+#[cfg(feature = "http")]
+mod sse;
 pub(crate) mod subscription;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod testing;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod vectors;
 mod wire;
 
 use std::time::Duration;
@@ -23,6 +31,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::auth::{SignedRequest, Verified};
+#[cfg(feature = "http")]
+pub use self::http::{HttpSignaling, UrlError};
 pub use self::memory::MemorySignaling;
 pub use self::names::{NameError, OfferId, ServiceFqn, ServiceQuery, ServiceUuid, Username};
 use crate::identity::{PublicKey, Signature};
@@ -195,7 +205,7 @@ pub struct NewOffer {
     pub id: OfferId,
     /// The session description.
     pub sdp: String,
-    /// The host's signature over service uuid, offer id and SDP (see [`auth`]).
+    /// The host's signature over service uuid, offer id and SDP (see `docs/PROTOCOL.md`).
     pub signature: Signature,
 }
 

@@ -68,11 +68,13 @@ struct CandidatesBody {
     candidates: Vec<String>,
 }
 
+#[cfg(any(feature = "http", feature = "server", test))]
 #[derive(Serialize, Deserialize)]
 struct OwnerReply {
     claim: Option<Claim>,
 }
 
+#[cfg(any(feature = "http", feature = "server", test))]
 #[derive(Serialize, Deserialize)]
 struct ServicesReply {
     services: Vec<ServiceRecord>,
@@ -114,7 +116,7 @@ pub(crate) fn encode(request: &Request) -> HttpForm {
         }
         Request::Events { cursor: None } => ("GET", "/v1/events".to_owned(), none()),
         Request::Events { cursor: Some(cursor) } => {
-            ("GET", format!("/v1/events?cursor={}", percent_encoded(&cursor.0)), none())
+            ("GET", format!("/v1/events?{}", cursor_query(cursor)), none())
         }
     };
     HttpForm { method: method.to_owned(), path, body }
@@ -198,6 +200,7 @@ pub(crate) fn may_be_unsigned(request: &Request) -> bool {
 }
 
 /// The JSON of a response.
+#[cfg(any(feature = "server", test))]
 pub(crate) fn encode_response(response: &Response) -> Vec<u8> {
     match response {
         Response::Done => b"{}".to_vec(),
@@ -211,6 +214,7 @@ pub(crate) fn encode_response(response: &Response) -> Vec<u8> {
 }
 
 /// The response in `body`, which answers `request`.
+#[cfg(any(feature = "http", test))]
 pub(crate) fn decode_response(request: &Request, body: &[u8]) -> Result<Response, serde_json::Error> {
     use serde_json::from_slice;
     Ok(match request {
@@ -255,7 +259,13 @@ fn no_route(path: &str) -> SignalingError {
     SignalingError::refused(ErrorCode::NoRoute, format!("no route {shown}"))
 }
 
-fn cursor_in(query: &str) -> Result<Option<Cursor>, SignalingError> {
+/// A cursor as a query.
+pub(crate) fn cursor_query(cursor: &Cursor) -> String {
+    format!("cursor={}", percent_encoded(&cursor.0))
+}
+
+/// The cursor in a query.
+pub(crate) fn cursor_in(query: &str) -> Result<Option<Cursor>, SignalingError> {
     let value = query.split('&').find_map(|pair| pair.strip_prefix("cursor="));
     let Some(value) = value else { return Ok(None) };
     let decoded =
@@ -341,10 +351,70 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn every_response_survives_its_json() {
+        let all = all_requests();
+        let [claim, owner, list, publish, withdraw, resolve, .., take, _, _, _, _, _] = all.as_slice() else {
+            panic!()
+        };
+        let Request::Publish(published) = publish.clone() else { panic!() };
+        let owner_key = Identity::from_secret([7; 32]).public_key();
+        let record = ServiceRecord {
+            uuid: published.uuid,
+            owner: owner_key,
+            username: published.username.clone(),
+            service: published.service,
+            salt: published.salt,
+            public: true,
+            metadata: published.metadata,
+            expires_at: 5,
+        };
+        let claimed = Claim { username: published.username, owner: owner_key, claimed_at: 1, expires_at: 2 };
+        let NewOffer { id, sdp, signature } = published.offers[0].clone();
+        let lease =
+            Lease { uuid: record.uuid, ttl: Duration::from_secs(3), expires_at: 4, offers: 1, wanted: 2 };
+        for (request, response) in [
+            (claim, Response::Claimed(claimed.clone())),
+            (owner, Response::Owner(None)),
+            (owner, Response::Owner(Some(claimed))),
+            (list, Response::Services(vec![record.clone()])),
+            (publish, Response::Published(lease)),
+            (withdraw, Response::Done),
+            (resolve, Response::Service(record.clone())),
+            (take, Response::Taken(TakenOffer { service: record, id, sdp, signature })),
+        ] {
+            assert_eq!(decode_response(request, &encode_response(&response)).unwrap(), response);
+            assert!(decode_response(request, b"[1]").is_err());
+        }
+    }
+
+    #[test]
     fn every_request_survives_its_http_form() {
         for request in all_requests() {
             let form = encode(&request);
             assert_eq!(decode(&form).unwrap(), request, "{} {}", form.method, form.path);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_a_request_or_an_error(
+            method in "GET|PUT|POST|DELETE|.{0,4}",
+            at in 0..15usize,
+            cut in 0..400usize,
+            put in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..8),
+            header in ".{0,40}",
+        ) {
+            let HttpForm { mut path, mut body, .. } = encode(&all_requests()[at]);
+            let to = cut.min(body.len());
+            body.splice(to.saturating_sub(put.len())..to, put.iter().copied());
+            if let Some((at, _)) = path.char_indices().nth(cut) {
+                path.replace_range(at..=at, &String::from_utf8_lossy(&put));
+            }
+            let form = HttpForm { method, path, body };
+            if let Ok(request) = decode(&form) {
+                proptest::prop_assert_eq!(decode(&encode(&request)).unwrap(), request);
+            }
+            let _ = SignedRequest::from_http(&form.method, &form.path, &form.body, &header);
         }
     }
 

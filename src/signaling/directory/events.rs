@@ -202,26 +202,30 @@ impl Directory {
         };
         let returned = self.admit(stamp)?;
         let most = self.limits.streams_per_key;
-        let (instance, newest) = (self.instance, self.last_event);
         let state = self.state(stamp.key);
         if state.streams >= most {
             return Err(refuse(ErrorCode::Quota, format!("a key has at most {most} event streams")));
         }
         state.streams += 1;
-        let lost = state.lost;
-        let (after, first) = match cursor {
-            None => (lost, Some(Event::Opened)),
-            Some(cursor) => match position(instance, cursor) {
-                Some(after) if after >= lost && after <= newest => (after, None),
-                _ => (lost, Some(Event::Missed)),
-            },
-        };
+        let mut listener = Listener { key: stamp.key, after: state.lost, first: Some(Event::Opened) };
+        if let Some(cursor) = cursor {
+            self.seek(&mut listener, cursor);
+        }
         // Who returns without a cursor has started anew and knows nothing of its old offers.
         if returned && cursor.is_none() {
             self.drop_pools(stamp.key);
         }
         self.serve_all(stamp.key);
-        Ok(Listener { key: stamp.key, after, first })
+        Ok(listener)
+    }
+
+    /// Shows the listener what came after `cursor`, as if it had been opened with it.
+    pub fn seek(&self, listener: &mut Listener, cursor: &Cursor) {
+        let lost = self.keys.get(&listener.key).map_or(0, |state| state.lost);
+        (listener.after, listener.first) = match position(self.instance, cursor) {
+            Some(after) if after >= lost && after <= self.last_event => (after, None),
+            _ => (lost, Some(Event::Missed)),
+        };
     }
 
     /// Closes an event stream.
