@@ -27,7 +27,10 @@ async fn a_host_and_a_peer_talk() {
     send_numbers(&theirs, 0..2000).await;
     expect_numbers(&mut ours, 0..2000).await;
     eprintln!("4000 messages in {:?}", started.elapsed());
-    at_peer.flush().await.expect("flushed");
+    // Asking for the next message acknowledges the last.
+    tokio::join!(async { at_peer.flush().await.expect("flushed") }, async {
+        let _ = tokio::time::timeout(Duration::from_millis(200), theirs.recv()).await;
+    });
     at_peer.close().await;
     at_host.closed().await;
     tokio::time::timeout(Duration::from_secs(10), peer.shutdown()).await.expect("it ends");
