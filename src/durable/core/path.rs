@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rand::RngExt as _;
 
+use super::backoff::FOREVER;
 use super::handshake::{Hello, Refuse, RefuseCode, Welcome};
 use super::session::{DialId, Output, Role, Session};
 use super::wire;
@@ -85,10 +86,16 @@ pub(super) struct Path {
 
 enum Phase {
     /// HELLO is out.
-    Resuming { hello: Bytes, nonce: [u8; 16], deadline: Instant },
+    Resuming {
+        hello: Bytes,
+        nonce: [u8; 16],
+        deadline: Instant,
+    },
     Live,
     /// CLOSE was answered: the other end hangs up.
-    Lingering { deadline: Instant },
+    Lingering {
+        deadline: Instant,
+    },
 }
 
 /// How many bytes may be under way at first; grows with what the path carries.
@@ -108,6 +115,11 @@ const MAX_DIALS: usize = 2;
 const LINGER: Duration = Duration::from_secs(1);
 /// A host keeps a silent link for this long, in case it recovers.
 const SILENT_LINK: Duration = Duration::from_secs(60);
+
+/// `after` from `now`; settings may say "never" by the longest duration.
+fn later(now: Instant, after: Duration) -> Instant {
+    now + after.min(FOREVER)
+}
 
 /// Attempts to make a link.
 #[derive(Debug, Default)]
@@ -332,7 +344,7 @@ impl Session {
         let attempts = self.dialing.attempts;
         let backoff = self.config.backoff.delay(attempts, &mut self.rng);
         let delay = backoff.max(at_least.unwrap_or_default().min(self.config.backoff.max));
-        let retry_at = now + delay;
+        let retry_at = later(now, delay);
         self.dialing.retry_at = Some(retry_at);
         if self.dialing.connected_once {
             self.set_state(ConnectionState::Reconnecting { attempt: attempts + 1, retry_at });
@@ -378,7 +390,14 @@ impl Session {
     }
 
     /// Dialing side: a dial led to a link with the owner of `peer`.
-    pub(crate) fn handle_link_up(&mut self, now: Instant, dial: DialId, link: LinkId, info: LinkInfo, peer: PublicKey) -> Whose {
+    pub(crate) fn handle_link_up(
+        &mut self,
+        now: Instant,
+        dial: DialId,
+        link: LinkId,
+        info: LinkInfo,
+        peer: PublicKey,
+    ) -> Whose {
         let wanted = self.dialing.dials.iter().any(|(id, _)| *id == dial);
         self.dialing.dials.retain(|(id, _)| *id != dial);
         if !wanted || self.closed.is_some() {
@@ -397,7 +416,8 @@ impl Session {
         let nonce = self.rng.random();
         let terms = self.terms(info.receive_window);
         let secret = self.secret.as_ref();
-        let (frame, hello) = Hello::encode(&self.identity, peer, self.id, secret, nonce, info.binding, &terms);
+        let (frame, hello) =
+            Hello::encode(&self.identity, peer, self.id, secret, nonce, info.binding, &terms);
         let deadline = now + WELCOME_TIMEOUT;
         let mut path = Path::new(link, info, Phase::Resuming { hello, nonce, deadline }, now);
         path.control = frame;
@@ -545,7 +565,8 @@ impl Session {
     }
 
     fn live(&mut self, now: Instant, resumed: bool, replayed: u64) {
-        let after = self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let after =
+            self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         if self.dialing.connected_once {
             self.counters.reconnects += 1;
         }
@@ -608,7 +629,7 @@ impl Session {
     /// Host side: waits for the peer to come back.
     fn park(&mut self, now: Instant) {
         if self.role == Role::Acceptor && self.closed.is_none() {
-            let retry_at = *self.dialing.parked_until.get_or_insert(now + self.config.park_for);
+            let retry_at = *self.dialing.parked_until.get_or_insert(later(now, self.config.park_for));
             self.set_state(ConnectionState::Reconnecting { attempt: 0, retry_at });
         }
     }
@@ -657,7 +678,7 @@ impl Session {
         if !path.handle_ack(received, now)? {
             return Ok(());
         }
-        path.idle_ping_at = now + idle.mul_f64(jitter);
+        path.idle_ping_at = later(now, idle.min(FOREVER).mul_f64(jitter));
         path.proven = true;
         self.confirmed = true;
         // Evidence of health, which an opened link alone is not.
@@ -665,7 +686,8 @@ impl Session {
         self.dialing.last_error = None;
         if std::mem::take(&mut path.suspect) {
             self.stop_dialing();
-            let after = self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+            let after =
+                self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
             self.dialing.parked_until = None;
             self.set_state(ConnectionState::Connected);
             self.event(ConnectionEvent::Connected { resumed: true, replayed: 0, after });
@@ -700,12 +722,14 @@ impl Session {
         }
         if let Some(path) = &self.path {
             match path.phase {
-                Phase::Resuming { deadline, .. } | Phase::Lingering { deadline } => deadlines.push(Some(deadline)),
+                Phase::Resuming { deadline, .. } | Phase::Lingering { deadline } => {
+                    deadlines.push(Some(deadline))
+                }
                 Phase::Live => {
                     deadlines.push(path.ack_at);
                     deadlines.push(Some(self.next_probe(path)));
                     if path.is_outstanding() && !path.suspect {
-                        deadlines.push(Some(path.progress + self.suspect_after(path)));
+                        deadlines.push(Some(later(path.progress, self.suspect_after(path))));
                     }
                     if self.role == Role::Acceptor && path.suspect {
                         deadlines.push(Some(path.progress + SILENT_LINK));
@@ -718,9 +742,9 @@ impl Session {
 
     fn next_probe(&self, path: &Path) -> Instant {
         if path.is_outstanding() {
-            path.pinged.unwrap_or(path.progress).max(path.progress) + self.config.liveness.busy_probe
+            later(path.pinged.unwrap_or(path.progress).max(path.progress), self.config.liveness.busy_probe)
         } else {
-            path.idle_ping_at.max(path.since + self.config.liveness.busy_probe)
+            path.idle_ping_at.max(later(path.since, self.config.liveness.busy_probe))
         }
     }
 
@@ -728,7 +752,7 @@ impl Session {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.closing) {
-            self.finish(CloseReason::Local);
+            self.close_anyway(now);
         }
         if self.closed.is_none() && due(self.dialing.parked_until) {
             self.finish(CloseReason::Expired(self.config.park_for));
@@ -754,8 +778,11 @@ impl Session {
             Phase::Lingering { deadline } if *deadline <= now => self.drop_path(),
             Phase::Live => {
                 let probe = self.next_probe(path) <= now;
-                let suspect = path.is_outstanding() && !path.suspect && path.progress + self.suspect_after(path) <= now;
-                let silent = self.role == Role::Acceptor && path.suspect && path.progress + SILENT_LINK <= now;
+                let suspect = path.is_outstanding()
+                    && !path.suspect
+                    && later(path.progress, self.suspect_after(path)) <= now;
+                let silent =
+                    self.role == Role::Acceptor && path.suspect && path.progress + SILENT_LINK <= now;
                 let ack = path.ack_at.is_some_and(|at| at <= now);
                 if let Some(path) = &mut self.path
                     && ack
@@ -819,10 +846,20 @@ impl Session {
         if !self.dialing.connected_once {
             return self.finish(CloseReason::Local);
         }
-        self.closing = Some(now + self.config.close_timeout);
+        self.closing = Some(later(now, self.config.close_timeout));
         for channel in self.channels.values() {
             channel.signals.wake_all();
         }
+    }
+
+    /// The time to hand over what is queued is over. The peer is told all the same: it must not
+    /// take the end for an accident.
+    fn close_anyway(&mut self, now: Instant) {
+        if let Some(path) = self.path.as_mut().filter(|path| path.is_live() && !path.close_sent) {
+            wire::put_close(&mut path.control);
+            path.phase = Phase::Lingering { deadline: now + LINGER };
+        }
+        self.finish(CloseReason::Local);
     }
 
     /// Ends at once, without telling the peer.
