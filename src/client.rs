@@ -1,5 +1,6 @@
 //! The client: one identity, one directory, one transport, and everything made with them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ use crate::signaling::{
 /// Exposes services and connects to them, in the name of one identity.
 ///
 /// Cheap to clone. [`shutdown`](Self::shutdown) ends everything it started and waits for it; when
-/// the last clone, service and connection are dropped the same happens in the background.
+/// the last clone is dropped the same happens in the background, to services and connections that
+/// are still held, too: keep a clone for as long as they shall live.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -41,6 +43,8 @@ struct Inner {
     stopping: watch::Sender<bool>,
     tasks: Tasks,
     seed: Option<u64>,
+    /// How many seeds were handed out: connections of one client must not be twins.
+    seeds: AtomicU64,
 }
 
 /// Which service to connect to.
@@ -147,6 +151,7 @@ impl ClientBuilder {
             stopping: watch::Sender::new(false),
             tasks: Tasks::default(),
             seed: self.seed,
+            seeds: AtomicU64::new(0),
         };
         Client { inner: Arc::new(inner) }
     }
@@ -366,7 +371,14 @@ impl Drop for Inner {
 
 impl Inner {
     fn next_seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| u64::from_be_bytes(runtime::random()))
+        match self.seed {
+            // Spread out, so that the seeds of neighbouring clients do not meet.
+            Some(seed) => {
+                let number = self.seeds.fetch_add(1, Ordering::Relaxed) + 1;
+                seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            }
+            None => u64::from_be_bytes(runtime::random()),
+        }
     }
 
     fn host_config(&self, config: &ServiceConfig) -> HostConfig {
