@@ -206,7 +206,11 @@ fn a_returning_peer_is_the_same_connection_whichever_end_loses_the_link() {
             let since = Instant::now();
             assert!(pair.links[round % 2].cut().await > 0);
             talk(&mut ours, &mut theirs, 300).await;
-            eprintln!("{} closed: 600 messages within {:?} of it", ["remote", "local"][round % 2], since.elapsed());
+            eprintln!(
+                "{} closed: 600 messages within {:?} of it",
+                ["remote", "local"][round % 2],
+                since.elapsed()
+            );
             assert!(since.elapsed() < Duration::from_secs(5));
         }
         assert_eq!(pair.service.connections(), [id]);
@@ -245,7 +249,8 @@ fn five_joiners_at_once_get_in_on_a_pool_of_one() {
         let host = client(1, signaling.clone(), Cuttable::new());
         let service = host.expose_service(chat()).await.expect("exposed");
         let uuid = service.info().uuid;
-        let peers: Vec<_> = (10..15).map(|secret| client(secret, signaling.clone(), Cuttable::new())).collect();
+        let peers: Vec<_> =
+            (10..15).map(|secret| client(secret, signaling.clone(), Cuttable::new())).collect();
         let joined = join_all(peers.iter().map(|peer| async move {
             let connection = peer.connect_by_uuid(uuid).await.expect("connected");
             let mut channel = connection.open_channel("c").expect("opened");
@@ -280,7 +285,8 @@ fn five_joiners_at_once_get_in_on_a_pool_of_one() {
 fn two_services_of_one_identity_have_their_own_peers() {
     run(async {
         let signaling = MemorySignaling::new();
-        let (host, peer) = (client(1, signaling.clone(), Cuttable::new()), client(2, signaling, Cuttable::new()));
+        let (host, peer) =
+            (client(1, signaling.clone(), Cuttable::new()), client(2, signaling, Cuttable::new()));
         let expose = |name| host.expose_service(ServiceConfig::new(user("alice"), fqn(name)));
         let services = [expose("a@1.0.0").await.expect("exposed"), expose("b@1.0.0").await.expect("exposed")];
         for service in [&services[1], &services[0], &services[1]] {
@@ -330,7 +336,9 @@ fn a_directory_that_restarts_in_the_middle_touches_no_link() {
         // And whoever comes now finds the service.
         let late = client(3, pair.signaling.clone(), Cuttable::new());
         late.connect_by_uuid(pair.service.info().uuid).await.expect("connected");
-        while !matches!(events.next().await.expect("it goes on"), ServiceEvent::Connection(id) if id != pair.at_host.id()) {}
+        while !matches!(events.next().await.expect("it goes on"), ServiceEvent::Connection(id) if id != pair.at_host.id())
+        {
+        }
         late.shutdown().await;
         pair.end().await;
     });
@@ -386,7 +394,8 @@ fn a_blackout_heals_without_loss() {
         let impairment = Impairment::new(2);
         let mut config = WebRtcConfig::loopback();
         config.impairment = Some(impairment.clone());
-        let pair = Pair::with(chat(), ConnectionConfig::default(), [Cuttable::new(), Cuttable::with(config)]).await;
+        let pair =
+            Pair::with(chat(), ConnectionConfig::default(), [Cuttable::new(), Cuttable::with(config)]).await;
         let (mut ours, mut theirs) = pair.channel("c");
         let mut state = pair.at_peer.clone();
         talk(&mut ours, &mut theirs, 10).await;
@@ -414,7 +423,8 @@ fn a_blackout_heals_without_loss() {
 fn a_lossy_channel_delivers_over_every_link() {
     run(async {
         let pair = Pair::new().await;
-        let mut ours = pair.at_peer.open_channel_with("mouse", ChannelConfig::lossy(false, 0)).expect("opened");
+        let mut ours =
+            pair.at_peer.open_channel_with("mouse", ChannelConfig::lossy(false, 0)).expect("opened");
         let mut theirs = pair.at_host.accept_channel().await.expect("a channel");
         assert!(ours.is_lossy() && theirs.is_lossy());
         for round in 0..3 {
@@ -458,7 +468,8 @@ fn over_a_real_server_that_restarts() {
         let (stop, running) = start(listener);
         let signaling = || HttpSignaling::new(&format!("http://{address}")).unwrap();
         let links = [Cuttable::new(), Cuttable::new()];
-        let (host, peer) = (client(1, signaling(), links[0].clone()), client(2, signaling(), links[1].clone()));
+        let (host, peer) =
+            (client(1, signaling(), links[0].clone()), client(2, signaling(), links[1].clone()));
         let service = host.expose_service(chat()).await.expect("exposed");
         let started = Instant::now();
         let at_peer = peer.connect_by_uuid(service.info().uuid).await.expect("connected");

@@ -599,9 +599,16 @@ impl Session {
         let Some(path) = &self.path else { return };
         let (resuming, lingering) = (matches!(path.phase, Phase::Resuming { .. }), path.is_lingering());
         let proven = path.proven;
+        // Both closed at once, and the peer hung up before our CLOSE was through the stack: it is
+        // over all the same, and a peer that has not heard it comes back to a closed session. The
+        // dialer has nobody who comes back, so it goes and asks.
+        let parted = self.closing.is_some() && path.close_sent && self.role == Role::Acceptor;
         self.drop_path();
         if self.closed.is_some() || lingering {
             return;
+        }
+        if parted {
+            return self.finish(CloseReason::Local);
         }
         if resuming {
             let attempt = self.dialing.attempts;

@@ -84,6 +84,30 @@ fn both_may_close_at_once() {
 }
 
 #[test]
+fn a_close_that_is_lost_with_the_link_is_over_soon_on_both_sides() {
+    for both in [true, false] {
+        for closer in [Dialer, Acceptor] {
+            let mut pair = pair();
+            pair.run(SECOND);
+            pair.close(closer);
+            if both {
+                pair.close(closer.other());
+            }
+            pair.cut();
+            pair.run(SECOND);
+            for side in [Dialer, Acceptor] {
+                let reasons = closes(&pair, side);
+                assert!(
+                    matches!(reasons[..], [CloseReason::Local | CloseReason::Peer]),
+                    "{side:?}: {reasons:?}"
+                );
+            }
+            is_final(&mut pair);
+        }
+    }
+}
+
+#[test]
 fn close_while_connecting_sticks() {
     for delay in [0, 8, 16, 21] {
         let mut pair = Pair::new(1, ConnectionConfig::default());
