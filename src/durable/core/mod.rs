@@ -17,6 +17,8 @@ mod tests;
 pub(crate) use accept::{Decision, Known, decide};
 pub(crate) use channel::{ChannelId, Signals};
 pub use handshake::SessionId;
+#[cfg(test)]
+pub(crate) use handshake::Terms;
 pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
 pub(crate) use inbox::{Consumed, Delivery};
 pub(crate) use outbox::cost;

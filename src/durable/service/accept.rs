@@ -256,3 +256,6 @@ async fn greet(incoming: Incoming) -> Greeted {
     };
     Greeted { link, hello, peer }
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;
