@@ -185,7 +185,10 @@ async fn s5_a_server_that_names_another_owner_or_service_is_found_out() {
                 taken
             }
         }),
-        Box::new(move |_| taken_of_second.clone()),
+        Box::new({
+            let second = taken_of_second.clone();
+            move |_| second.clone()
+        }),
         Box::new(|mut taken| {
             taken.service.salt = "nonsense".into();
             taken
@@ -205,6 +208,32 @@ async fn s5_a_server_that_names_another_owner_or_service_is_found_out() {
         let failure = self::failure(dialer.dial(2)).await;
         assert!(is_impersonation(&failure) && !failure.permanent, "lie {number}: {failure:?}");
     }
+    let server = Meddler::new(&world.signaling).responses(move |response| match response {
+        Response::Taken(_) => Response::Taken(taken_of_second.clone()),
+        response => response,
+    });
+    let another = failure(world.party_over(2, server).dial(by_name("chat@1.0.0"))).await;
+    assert!(is_impersonation(&another), "a real service of the same owner, but not the one: {another:?}");
+    let server = Meddler::new(&world.signaling).responses({
+        let other = other.clone();
+        move |response| match response {
+            Response::Taken(mut taken) => {
+                let service = &mut taken.service;
+                (service.owner, service.username) = (other.public_key(), "mallory".parse().unwrap());
+                service.salt = URL_SAFE_NO_PAD.encode([0; 16]);
+                service.uuid =
+                    ServiceUuid::derive(&service.owner, &service.username, &service.service, &[0; 16]);
+                taken.signature = auth::sign_offer(&other, &taken.service.uuid, &taken.id, &taken.sdp);
+                Response::Taken(taken)
+            }
+            response => response,
+        }
+    });
+    let another = failure(world.party_over(2, server).dial(by_name("chat@1.0.0"))).await;
+    assert!(is_impersonation(&another), "a real service of another user: {another:?}");
+    let pin = Pin { uuid: host.host.uuid(), owner: other.public_key() };
+    let pinned = failure(world.party(2).pinned_dialer(host.by_uuid(), Some(pin)).dial(1)).await;
+    assert!(is_impersonation(&pinned), "{pinned:?}");
     assert_eq!(world.network.links_made(), 0);
 }
 

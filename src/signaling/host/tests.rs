@@ -234,6 +234,31 @@ async fn w18_a_peer_that_never_comes_to_a_link_holds_up_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn w20_candidates_that_come_before_the_answer_count() {
+    let world = World::new();
+    world.network.update(|config| config.trickle = true);
+    let mut host = world.host();
+    host.published().await;
+    let peer = world.party(2);
+    let target = host.by_uuid();
+    let taken = match peer.caller.ask(Request::Take { target, wait: SECOND }).await.unwrap() {
+        Response::Taken(taken) => taken,
+        other => panic!("{other:?}"),
+    };
+    let mut news = peer.subscription.offer(taken.id);
+    let negotiation = world.network.transport().answer(&taken.sdp).await.unwrap();
+    let NegotiationEvent::Candidate(candidate) = negotiation.next().await else { panic!("no candidate") };
+    post(&peer.caller, taken.id, vec![candidate]).await;
+    runtime::sleep(SECOND).await;
+    let sdp = negotiation.description().to_owned();
+    let signature = auth::sign_answer(&peer.identity, &taken.service.uuid, &taken.id, &taken.sdp, &sdp);
+    let answer = super::super::Answer { offer: taken.id, sdp, signature };
+    peer.caller.ask(Request::Answer(answer)).await.unwrap();
+    let link = establish(&peer.caller, taken.id, &*negotiation, &mut news, Vec::new()).await.unwrap();
+    check_link(&link, &host.arrival().await.link).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_beyond_the_bound_are_dropped_one_by_one() {
     let world = World::new();
     let mut few = config("chat@1.0.0");
@@ -285,6 +310,8 @@ async fn a_host_behind_a_flood_of_false_news_asks_little() {
     }
     let calls = server.calls.load(Ordering::Relaxed);
     assert!(calls <= 80, "{calls}");
+    let published = |notice: &Notice| matches!(notice, Notice::Published { .. });
+    assert!(host.notices().iter().any(published), "and yet a lost lease is presented again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -471,12 +471,13 @@ fn w19_a_publishing_under_way_does_not_bring_a_stopped_service_back() {
     for refuse in [None, Some(Refusal::Temporary(None)), Some(Refusal::Permanent)] {
         let mut bench = Bench::new(ScheduleConfig::default());
         bench.latency = SECOND;
-        bench.run_for(SECOND + SECOND / 2);
+        bench.run_for(SECOND / 2);
+        bench.refuse = refuse;
+        bench.run_for(SECOND);
         assert!(matches!(bench.schedule.announce, Announce::Publishing { .. }));
         bench.schedule.stop();
         bench.run_for(SECOND / 4);
         assert_eq!(bench.times(|o| *o == Output::Withdraw).len(), 0, "its outcome is awaited");
-        bench.refuse = refuse;
         bench.run_for(5 * SECOND);
         assert_eq!(bench.times(|o| *o == Output::Withdraw).len(), 1);
         assert!(!bench.published && bench.held.is_empty() && bench.schedule.is_over());
