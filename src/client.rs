@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{ConnectionConfig, ServiceConfig};
 use crate::durable::core::Session;
 use crate::durable::service::schedule::ScheduleConfig;
-use crate::durable::service::{Acceptor, Incoming, ServiceShared};
+use crate::durable::service::{Acceptor, Incoming, ServiceShared, StopReport};
 use crate::durable::{ConnectionState, DurableConnection, DurableService, ServiceEvent, ServiceInfo};
 use crate::error::{CloseReason, ConnectError, DialError, ServiceError};
 use crate::identity::{Identity, PublicKey};
@@ -154,9 +154,8 @@ impl ClientBuilder {
 
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 fn default_transport(ice: Vec<IceServer>) -> Arc<dyn Transport> {
-    let mut config = crate::link::webrtc::WebRtcConfig::default();
-    config.ice_servers = ice;
-    Arc::new(crate::link::webrtc::WebRtcTransport::new(config))
+    use crate::link::webrtc::{WebRtcConfig, WebRtcTransport};
+    Arc::new(WebRtcTransport::new(WebRtcConfig { ice_servers: ice, ..WebRtcConfig::default() }))
 }
 
 #[cfg(not(all(feature = "webrtc", not(target_arch = "wasm32"))))]
@@ -445,10 +444,8 @@ struct ServiceTask {
     stopping: watch::Receiver<bool>,
 }
 
-type Stopped = oneshot::Receiver<oneshot::Sender<Result<(), ServiceError>>>;
-
 impl ServiceTask {
-    async fn run(mut self, mut stopped: Stopped) {
+    async fn run(mut self, mut stopped: oneshot::Receiver<StopReport>) {
         let mut stopping = self.stopping.clone();
         let report = loop {
             tokio::select! {

@@ -1,5 +1,7 @@
 //! everlink: durable WebRTC peer-to-peer connections.
 
+#![deny(missing_docs, clippy::disallowed_methods)]
+
 mod client;
 mod config;
 mod durable;
