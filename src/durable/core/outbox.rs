@@ -455,7 +455,7 @@ impl Outbox {
     /// Whether there is something to transmit now, inside the peer's window.
     pub(crate) fn wants_to_transmit(&self) -> bool {
         match self.entries.get(self.next) {
-            None => !self.announced,
+            None => !self.announced && !self.ended,
             Some(Entry::Message { message, .. }) => {
                 self.in_flight == 0
                     || self.offset > 0 && self.in_flight < self.window
@@ -473,7 +473,8 @@ impl Outbox {
         label: &str,
         lossy: Option<Lossy>,
     ) -> bool {
-        if !self.announced {
+        // With nothing left after its end there is nothing to name.
+        if !self.announced && !self.is_finished() {
             if out.len() + wire::open_len(label) > limit {
                 return false;
             }

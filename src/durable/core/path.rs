@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rand::RngExt as _;
 
+use super::backoff::FOREVER;
 use super::handshake::{Hello, Refuse, RefuseCode, Welcome};
 use super::session::{DialId, Output, Role, Session};
 use super::wire;
@@ -115,6 +116,11 @@ const LINGER: Duration = Duration::from_secs(1);
 const MAX_CONTROL: usize = 4096;
 /// A host keeps a silent link for this long, in case it recovers.
 const SILENT_LINK: Duration = Duration::from_secs(60);
+
+/// `after` from `now`; settings may say "never" by the longest duration.
+fn later(now: Instant, after: Duration) -> Instant {
+    now + after.min(FOREVER)
+}
 
 /// Attempts to make a link.
 #[derive(Debug, Default)]
@@ -339,7 +345,7 @@ impl Session {
         let attempts = self.dialing.attempts;
         let backoff = self.config.backoff.delay(attempts, &mut self.rng);
         let delay = backoff.max(at_least.unwrap_or_default().min(self.config.backoff.max));
-        let retry_at = now + delay;
+        let retry_at = later(now, delay);
         self.dialing.retry_at = Some(retry_at);
         if self.dialing.connected_once {
             self.set_state(ConnectionState::Reconnecting { attempt: attempts + 1, retry_at });
@@ -627,7 +633,7 @@ impl Session {
     /// Host side: waits for the peer to come back.
     fn park(&mut self, now: Instant) {
         if self.role == Role::Acceptor && self.closed.is_none() {
-            let retry_at = *self.dialing.parked_until.get_or_insert(now + self.config.park_for);
+            let retry_at = *self.dialing.parked_until.get_or_insert(later(now, self.config.park_for));
             self.set_state(ConnectionState::Reconnecting { attempt: 0, retry_at });
         }
     }
@@ -679,7 +685,7 @@ impl Session {
         if !path.handle_ack(received, now)? {
             return Ok(());
         }
-        path.idle_ping_at = now + idle.mul_f64(jitter);
+        path.idle_ping_at = later(now, idle.min(FOREVER).mul_f64(jitter));
         path.proven = true;
         self.confirmed = true;
         // Evidence of health, which an opened link alone is not.
@@ -727,7 +733,7 @@ impl Session {
             Phase::Resuming { deadline, .. } | Phase::Lingering { deadline } => deadline,
             Phase::Live => {
                 let dead = (path.is_outstanding() && !path.suspect)
-                    .then(|| path.progress + self.suspect_after(path));
+                    .then(|| later(path.progress, self.suspect_after(path)));
                 let silent =
                     (self.role == Role::Acceptor && path.suspect).then(|| path.progress + SILENT_LINK);
                 let others = [path.ack_at, dead, silent].into_iter().flatten();
@@ -738,9 +744,9 @@ impl Session {
 
     fn next_probe(&self, path: &Path) -> Instant {
         if path.is_outstanding() {
-            path.pinged.unwrap_or(path.progress).max(path.progress) + self.config.liveness.busy_probe
+            later(path.pinged.unwrap_or(path.progress).max(path.progress), self.config.liveness.busy_probe)
         } else {
-            path.idle_ping_at.max(path.since + self.config.liveness.busy_probe)
+            path.idle_ping_at.max(later(path.since, self.config.liveness.busy_probe))
         }
     }
 
@@ -748,7 +754,7 @@ impl Session {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.closing) {
-            self.close_late(now);
+            self.close_anyway(now);
         }
         if self.closed.is_none() && due(self.dialing.parked_until) {
             self.finish(CloseReason::Expired(self.config.park_for));
@@ -774,8 +780,9 @@ impl Session {
             Phase::Lingering { deadline } if *deadline <= now => self.drop_path(),
             Phase::Live => {
                 let probe = self.next_probe(path) <= now;
-                let suspect =
-                    path.is_outstanding() && !path.suspect && path.progress + self.suspect_after(path) <= now;
+                let suspect = path.is_outstanding()
+                    && !path.suspect
+                    && later(path.progress, self.suspect_after(path)) <= now;
                 let silent =
                     self.role == Role::Acceptor && path.suspect && path.progress + SILENT_LINK <= now;
                 let ack = path.ack_at.is_some_and(|at| at <= now);
@@ -841,22 +848,20 @@ impl Session {
         if !self.dialing.connected_once {
             return self.finish(CloseReason::Local);
         }
-        self.closing = Some(now + self.config.close_timeout);
+        self.closing = Some(later(now, self.config.close_timeout));
         for channel in self.channels.values() {
             channel.signals.wake_all();
         }
     }
 
-    /// The time for handing over what is queued is over: the peer shall at least know of the end.
-    fn close_late(&mut self, now: Instant) {
-        match &mut self.path {
-            Some(path) if path.is_live() && !path.close_sent => {
-                path.close_sent = true;
-                wire::put_close(&mut path.control);
-                self.closing = Some(now + LINGER);
-            }
-            _ => self.finish(CloseReason::Local),
+    /// The time to hand over what is queued is over. The peer is told all the same: it must not
+    /// take the end for an accident.
+    fn close_anyway(&mut self, now: Instant) {
+        if let Some(path) = self.path.as_mut().filter(|path| path.is_live() && !path.close_sent) {
+            wire::put_close(&mut path.control);
+            path.phase = Phase::Lingering { deadline: now + LINGER };
         }
+        self.finish(CloseReason::Local);
     }
 
     /// Ends at once, without telling the peer.
