@@ -239,3 +239,8 @@ pub use message::{Message, Utf8Bytes};
 #[cfg(all(doctest, feature = "webrtc"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+/// Compiles the examples of the migration guide.
+#[cfg(all(doctest, feature = "webrtc", feature = "http"))]
+#[doc = include_str!("../MIGRATION.md")]
+mod migration {}
