@@ -270,5 +270,3 @@ pub enum ChannelError {
     #[error("the connection is closed: {0}")]
     Closed(CloseReason),
 }
-
-

@@ -217,6 +217,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#![deny(missing_docs, clippy::disallowed_methods)]
+
 mod client;
 mod config;
 mod durable;

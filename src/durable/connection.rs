@@ -128,7 +128,9 @@ impl DurableConnection {
     /// the closed state at once. States in between may be skipped; [`events`](Self::events) has
     /// them all. Cancel-safe.
     pub async fn state_changed(&mut self) -> ConnectionState {
-        if !matches!(*self.state.borrow(), ConnectionState::Closed(_)) || self.state.has_changed().unwrap_or(false) {
+        if !matches!(*self.state.borrow(), ConnectionState::Closed(_))
+            || self.state.has_changed().unwrap_or(false)
+        {
             // The sender lives as long as the handle does.
             let _ = self.state.changed().await;
         }
@@ -153,7 +155,11 @@ impl DurableConnection {
     ///
     /// # Errors
     /// As of [`open_channel`](Self::open_channel).
-    pub fn open_channel_with(&self, label: &str, config: ChannelConfig) -> Result<DurableChannel, ChannelError> {
+    pub fn open_channel_with(
+        &self,
+        label: &str,
+        config: ChannelConfig,
+    ) -> Result<DurableChannel, ChannelError> {
         let id = self.shared().command(|session| session.open(label, config))?;
         Ok(DurableChannel::new(self.handle.clone(), id))
     }

@@ -16,5 +16,7 @@ mod shared;
 pub use self::channel::{Buffered, ChannelReceiver, ChannelSender, DurableChannel, Receipt};
 pub use self::connection::{ConnectionStats, DurableConnection, Rung};
 pub use self::core::{GapCause, SessionId};
-pub use self::events::{ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause, Events, ServiceEvent};
+pub use self::events::{
+    ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause, Events, ServiceEvent,
+};
 pub use self::service::{DurableService, ServiceInfo};

@@ -40,7 +40,9 @@ pub(crate) fn decide(hello: &Hello, binding: Binding, known: Option<&Known>, has
         Some(Known::Alive { secret, .. }) if hello.proves(secret, binding) => Resume,
         // The WELCOME of the first link was lost, so the peer cannot know the secret yet.
         Some(Known::Alive { confirmed: false, .. }) if hello.proof.is_none() => Resume,
-        Some(Known::Alive { .. }) => Refuse(RefuseCode::Rejected, "the proof of the session's secret is wrong"),
+        Some(Known::Alive { .. }) => {
+            Refuse(RefuseCode::Rejected, "the proof of the session's secret is wrong")
+        }
         None if hello.proof.is_some() => Refuse(RefuseCode::UnknownSession, "the session is not known here"),
         None if !has_room => Refuse(RefuseCode::Full, "too many sessions"),
         None => Begin,

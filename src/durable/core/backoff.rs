@@ -6,12 +6,16 @@ use rand::{Rng, RngExt as _};
 
 use crate::config::Backoff;
 
+/// No wait is longer, whatever the settings say: an instant plus it can always be told.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl Backoff {
     /// The wait after `failures` attempts in a row, 1 being the first: `min(base · 2ⁿ⁻¹, max)`,
     /// shortened by up to `jitter` of itself.
     pub(crate) fn delay(&self, failures: u32, rng: &mut impl Rng) -> Duration {
-        let doubled = 2u32.checked_pow(failures.saturating_sub(1)).and_then(|factor| self.base.checked_mul(factor));
-        let full = doubled.unwrap_or(self.max).min(self.max);
+        let doubled =
+            2u32.checked_pow(failures.saturating_sub(1)).and_then(|factor| self.base.checked_mul(factor));
+        let full = doubled.unwrap_or(self.max).min(self.max).min(LONGEST);
         let jitter = if self.jitter.is_finite() { self.jitter.clamp(0.0, 1.0) } else { 0.0 };
         full.mul_f64(1.0 - jitter * rng.random::<f64>())
     }
@@ -44,7 +48,8 @@ mod tests {
     #[test]
     fn survives_absurd_settings() {
         let mut rng = StdRng::seed_from_u64(1);
-        let backoff = Backoff { jitter: f64::NAN, base: Duration::MAX, max: Duration::MAX, ..Backoff::default() };
-        assert_eq!(backoff.delay(u32::MAX, &mut rng), Duration::MAX);
+        let backoff =
+            Backoff { jitter: f64::NAN, base: Duration::MAX, max: Duration::MAX, ..Backoff::default() };
+        assert_eq!(backoff.delay(u32::MAX, &mut rng), LONGEST);
     }
 }

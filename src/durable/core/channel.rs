@@ -92,7 +92,8 @@ impl Channel {
 
     /// Whether both sides agree that it has ended.
     pub(crate) fn is_finished(&self) -> bool {
-        let received = self.inbox.as_ref().is_none_or(|inbox| inbox.is_ended() && inbox.cursor() == inbox.received());
+        let received =
+            self.inbox.as_ref().is_none_or(|inbox| inbox.is_ended() && inbox.cursor() == inbox.received());
         self.outbox.is_finished() && received
     }
 

@@ -56,12 +56,19 @@ impl Session {
         Ok(())
     }
 
-    fn handle_frame(&mut self, now: Instant, frame: Frame, decoder: &mut Decoder) -> Result<(), Misbehaviour> {
+    fn handle_frame(
+        &mut self,
+        now: Instant,
+        frame: Frame,
+        decoder: &mut Decoder,
+    ) -> Result<(), Misbehaviour> {
         match frame {
             Frame::Hello(_) => return Err(Misbehaviour::OutOfPlace),
             Frame::Welcome(body) => self.handle_welcome(now, &body)?,
             Frame::Refuse(body) => self.handle_refuse(now, &body)?,
-            Frame::Open { half, first_seq, lossy, label } => self.handle_open(half, first_seq, lossy, &label)?,
+            Frame::Open { half, first_seq, lossy, label } => {
+                self.handle_open(half, first_seq, lossy, &label)?
+            }
             Frame::Data { half, seq, count } => {
                 for seq in seq..seq + u64::from(count) {
                     let message = decoder.message()?;

@@ -199,7 +199,11 @@ impl Hello {
 
     /// Parses a HELLO and checks that it is signed by the key it names, for this link and for `me`.
     /// A foreign version is told by `Err(None)`.
-    pub(crate) fn decode(body: &Bytes, binding: Binding, me: PublicKey) -> Result<Self, Option<Misbehaviour>> {
+    pub(crate) fn decode(
+        body: &Bytes,
+        binding: Binding,
+        me: PublicKey,
+    ) -> Result<Self, Option<Misbehaviour>> {
         let (text, signature) = Self::versioned(body)?;
         let mut rest = Decoder::new(text.slice(2..));
         let hello = (|| {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 
 use super::outbox::{INITIAL_WINDOW, cost};
-use super::wire::{self, GapCause};
+use super::wire;
 use crate::error::Misbehaviour;
 use crate::message::Message;
 
@@ -139,7 +139,11 @@ impl Inbox {
     pub(crate) fn grow(&mut self, budget: u64) -> u64 {
         let consumed = self.consumed.bytes.load(Ordering::Relaxed);
         let keeps_up = self.received_bytes - consumed <= self.window / 2;
-        if consumed - self.grown_at < self.window || !keeps_up || self.window >= MAX_WINDOW || self.window > budget {
+        if consumed - self.grown_at < self.window
+            || !keeps_up
+            || self.window >= MAX_WINDOW
+            || self.window > budget
+        {
             return 0;
         }
         self.grown_at = consumed;
@@ -184,7 +188,12 @@ impl Inbox {
         self.partial = None;
     }
 
-    pub(crate) fn handle_message(&mut self, seq: u64, message: Message, bounds: Bounds) -> Result<Received, Misbehaviour> {
+    pub(crate) fn handle_message(
+        &mut self,
+        seq: u64,
+        message: Message,
+        bounds: Bounds,
+    ) -> Result<Received, Misbehaviour> {
         if self.is_duplicate(seq)? {
             return Ok(Received::Duplicate);
         }
@@ -208,7 +217,8 @@ impl Inbox {
             return Err(Misbehaviour::TooLarge(total));
         }
         // An announced size is no reason to reserve it: memory follows what really arrives.
-        let fresh = || Partial { seq, text, total, data: BytesMut::with_capacity(total.min(1 << 20) as usize) };
+        let fresh =
+            || Partial { seq, text, total, data: BytesMut::with_capacity(total.min(1 << 20) as usize) };
         let partial = match &mut self.partial {
             Some(partial) => partial,
             none => none.insert(fresh()),
@@ -290,12 +300,4 @@ impl Inbox {
 pub(crate) struct Bounds {
     pub max_message: u64,
     pub max_packet: u64,
-}
-
-/// A run of messages that will never come, as the application hears of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gap {
-    pub from: u64,
-    pub to: u64,
-    pub cause: GapCause,
 }

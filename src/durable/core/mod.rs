@@ -16,11 +16,11 @@ mod tests;
 
 pub(crate) use accept::{Decision, Known, decide};
 pub(crate) use channel::{ChannelId, Signals};
-pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
 pub use handshake::SessionId;
+pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
 pub(crate) use inbox::{Consumed, Delivery};
 pub(crate) use outbox::cost;
 pub(crate) use path::{LinkId, LinkInfo};
-pub(crate) use session::{Counters, DialId, Ended, Output, Session};
+pub(crate) use session::{DialId, Ended, Output, Session};
 pub use wire::GapCause;
 pub(crate) use wire::{Decoder, Frame, VERSION};

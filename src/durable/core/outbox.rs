@@ -174,7 +174,8 @@ impl Outbox {
     /// Messages that went out once and whose arrival is unknown.
     pub(crate) fn unacked(&self) -> u64 {
         let sent = |entry: &&Entry| entry.first_seq() <= self.transmitted;
-        self.entries.iter().take_while(sent).filter(|entry| matches!(entry, Entry::Message { .. })).count() as u64
+        self.entries.iter().take_while(sent).filter(|entry| matches!(entry, Entry::Message { .. })).count()
+            as u64
     }
 
     /// The number of the newest message taken.
@@ -460,7 +461,13 @@ impl Outbox {
     }
 
     /// Names the half-channel to the peer, if it does not know it. Returns whether it fitted.
-    pub(crate) fn announce(&mut self, out: &mut BytesMut, limit: usize, label: &str, lossy: Option<Lossy>) -> bool {
+    pub(crate) fn announce(
+        &mut self,
+        out: &mut BytesMut,
+        limit: usize,
+        label: &str,
+        lossy: Option<Lossy>,
+    ) -> bool {
         if !self.announced {
             if out.len() + wire::open_len(label) > limit {
                 return false;
@@ -523,7 +530,9 @@ impl Outbox {
         let mut frame = None;
         while let Some(Entry::Message { seq, message, .. }) = self.entries.get(self.next) {
             let fits = out.len() + wire::message_len(message.len()) <= limit;
-            if frame.as_ref().is_some_and(|frame: &DataFrame| frame.is_full() || !fits) || !self.wants_to_transmit() {
+            if frame.as_ref().is_some_and(|frame: &DataFrame| frame.is_full() || !fits)
+                || !self.wants_to_transmit()
+            {
                 break;
             }
             let frame = frame.get_or_insert_with(|| DataFrame::begin(out, self.half, *seq));

@@ -85,10 +85,15 @@ pub(super) struct Path {
 
 enum Phase {
     /// HELLO is out.
-    Resuming { hello: Bytes, nonce: [u8; 16], deadline: Instant },
+    Resuming {
+        hello: Bytes,
+        deadline: Instant,
+    },
     Live,
     /// CLOSE was answered: the other end hangs up.
-    Lingering { deadline: Instant },
+    Lingering {
+        deadline: Instant,
+    },
 }
 
 /// How many bytes may be under way at first; grows with what the path carries.
@@ -378,7 +383,14 @@ impl Session {
     }
 
     /// Dialing side: a dial led to a link with the owner of `peer`.
-    pub(crate) fn handle_link_up(&mut self, now: Instant, dial: DialId, link: LinkId, info: LinkInfo, peer: PublicKey) -> Whose {
+    pub(crate) fn handle_link_up(
+        &mut self,
+        now: Instant,
+        dial: DialId,
+        link: LinkId,
+        info: LinkInfo,
+        peer: PublicKey,
+    ) -> Whose {
         let wanted = self.dialing.dials.iter().any(|(id, _)| *id == dial);
         self.dialing.dials.retain(|(id, _)| *id != dial);
         if !wanted || self.closed.is_some() {
@@ -397,9 +409,10 @@ impl Session {
         let nonce = self.rng.random();
         let terms = self.terms(info.receive_window);
         let secret = self.secret.as_ref();
-        let (frame, hello) = Hello::encode(&self.identity, peer, self.id, secret, nonce, info.binding, &terms);
+        let (frame, hello) =
+            Hello::encode(&self.identity, peer, self.id, secret, nonce, info.binding, &terms);
         let deadline = now + WELCOME_TIMEOUT;
-        let mut path = Path::new(link, info, Phase::Resuming { hello, nonce, deadline }, now);
+        let mut path = Path::new(link, info, Phase::Resuming { hello, deadline }, now);
         path.control = frame;
         self.path = Some(path);
         Whose::Ours
@@ -545,7 +558,8 @@ impl Session {
     }
 
     fn live(&mut self, now: Instant, resumed: bool, replayed: u64) {
-        let after = self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let after =
+            self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         if self.dialing.connected_once {
             self.counters.reconnects += 1;
         }
@@ -665,7 +679,8 @@ impl Session {
         self.dialing.last_error = None;
         if std::mem::take(&mut path.suspect) {
             self.stop_dialing();
-            let after = self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+            let after =
+                self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
             self.dialing.parked_until = None;
             self.set_state(ConnectionState::Connected);
             self.event(ConnectionEvent::Connected { resumed: true, replayed: 0, after });
@@ -700,7 +715,9 @@ impl Session {
         }
         if let Some(path) = &self.path {
             match path.phase {
-                Phase::Resuming { deadline, .. } | Phase::Lingering { deadline } => deadlines.push(Some(deadline)),
+                Phase::Resuming { deadline, .. } | Phase::Lingering { deadline } => {
+                    deadlines.push(Some(deadline))
+                }
                 Phase::Live => {
                     deadlines.push(path.ack_at);
                     deadlines.push(Some(self.next_probe(path)));
@@ -754,8 +771,10 @@ impl Session {
             Phase::Lingering { deadline } if *deadline <= now => self.drop_path(),
             Phase::Live => {
                 let probe = self.next_probe(path) <= now;
-                let suspect = path.is_outstanding() && !path.suspect && path.progress + self.suspect_after(path) <= now;
-                let silent = self.role == Role::Acceptor && path.suspect && path.progress + SILENT_LINK <= now;
+                let suspect =
+                    path.is_outstanding() && !path.suspect && path.progress + self.suspect_after(path) <= now;
+                let silent =
+                    self.role == Role::Acceptor && path.suspect && path.progress + SILENT_LINK <= now;
                 let ack = path.ack_at.is_some_and(|at| at <= now);
                 if let Some(path) = &mut self.path
                     && ack

@@ -273,7 +273,12 @@ impl Session {
         self.channels.get(&id).is_some_and(|channel| channel.lossy.is_some())
     }
 
-    pub(super) fn insert(&mut self, label: Utf8Bytes, lossy: Option<LossyConfig>, queue: QueueConfig) -> ChannelId {
+    pub(super) fn insert(
+        &mut self,
+        label: Utf8Bytes,
+        lossy: Option<LossyConfig>,
+        queue: QueueConfig,
+    ) -> ChannelId {
         self.last_half += 1;
         let id = ChannelId(self.last_half);
         self.channels.insert(id, Channel::new(id, label.clone(), lossy, queue));
@@ -407,7 +412,8 @@ impl Session {
         let waiting = if connected { channel.outbox.waiting() } else { channel.outbox.fresh() };
         // With a link the queue only smooths; a deep one would add delay and memory, not speed.
         let max_bytes = if connected { queue.max_bytes.min(SMOOTHING) } else { queue.max_bytes } as u64;
-        let max_messages = if connected { queue.max_messages.max(SMOOTHING_MESSAGES) } else { queue.max_messages };
+        let max_messages =
+            if connected { queue.max_messages.max(SMOOTHING_MESSAGES) } else { queue.max_messages };
         let full = |waiting: Count| {
             waiting.messages > 0
                 && (waiting.messages >= max_messages || waiting.bytes + cost(&message) > max_bytes)

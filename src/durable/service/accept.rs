@@ -11,7 +11,8 @@ use super::ServiceShared;
 use crate::config::ConnectionConfig;
 use crate::durable::connection::DurableConnection;
 use crate::durable::core::{
-    Decision, Decoder, Frame, Hello, Known, Refuse, RefuseCode, Session, SessionId, SessionSecret, VERSION, decide,
+    Decision, Decoder, Frame, Hello, Known, Refuse, RefuseCode, Session, SessionId, SessionSecret, VERSION,
+    decide,
 };
 use crate::durable::driver::Adoption;
 use crate::durable::events::ServiceEvent;

@@ -307,11 +307,17 @@ impl PeerConnectionEventHandler for Reporter {
         'a: 'b,
         Self: 'b,
     {
-        if state == RTCPeerConnectionState::Failed {
-            let reason = "no path to the other end answered, or its certificate is not the one \
-                          of its description";
-            let _ = self.notes.try_send(Note::Failed(LinkError::Failed(reason.to_owned())));
-        }
+        let error = match state {
+            RTCPeerConnectionState::Failed => {
+                let reason = "no path to the other end answered, or its certificate is not the \
+                              one of its description";
+                LinkError::Failed(reason.to_owned())
+            }
+            // Before the channel is open, it is told of no close.
+            RTCPeerConnectionState::Closed => LinkError::ClosedByPeer,
+            _ => return Box::pin(std::future::ready(())),
+        };
+        let _ = self.notes.try_send(Note::Failed(error));
         Box::pin(std::future::ready(()))
     }
 

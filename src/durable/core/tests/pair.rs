@@ -246,7 +246,8 @@ impl Pair {
                 self.dials.remove(at);
                 let id = LinkId(self.next_link);
                 self.next_link += 1;
-                let link = Link { ends: [true, true], to: Default::default(), down: [None, None], adopted: false };
+                let link =
+                    Link { ends: [true, true], to: Default::default(), down: [None, None], adopted: false };
                 self.links.insert(id, link);
                 let (info, peer) = (self.info(id), self.identities[1].public_key());
                 self.dialer.session().handle_link_up(now, dial, id, info, peer);
@@ -313,7 +314,8 @@ impl Pair {
         let info = self.info(id);
         let length = packet.len();
         let Ok(Some(Frame::Hello(body))) = Decoder::new(packet).frame() else { panic!("no HELLO first") };
-        let hello = Hello::decode(&body, info.binding, self.identities[1].public_key()).expect("a good HELLO");
+        let hello =
+            Hello::decode(&body, info.binding, self.identities[1].public_key()).expect("a good HELLO");
         let known = self.acceptor.session.as_ref().filter(|session| session.id() == hello.session);
         let known = known.and_then(Session::known);
         let now = self.now;
@@ -324,7 +326,8 @@ impl Pair {
                 let (host, seed) = (self.identities[1].clone(), self.rng.random());
                 let (config, id) = (self.config.clone(), hello.session);
                 self.acceptor = End::new();
-                self.acceptor.session = Some(Session::acceptor(host, hello.key, id, secret, config, now, seed));
+                self.acceptor.session =
+                    Some(Session::acceptor(host, hello.key, id, secret, config, now, seed));
                 self.begun += 1;
                 false
             }
@@ -371,7 +374,8 @@ impl Pair {
     }
 
     fn next_time(&self) -> Option<Instant> {
-        let mut times: Vec<Instant> = [self.dialer.timeout, self.acceptor.timeout].into_iter().flatten().collect();
+        let mut times: Vec<Instant> =
+            [self.dialer.timeout, self.acceptor.timeout].into_iter().flatten().collect();
         times.extend(self.dials.iter().map(|(_, since, _)| *since + self.config.connect_timeout));
         if self.network.up {
             times.extend(self.dials.iter().filter_map(|(_, _, ready)| *ready));

@@ -9,7 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::*;
 use super::pair::{Acceptor, Dialer, Pair, Side};
-use crate::config::{ChannelConfig, ConnectionConfig, QueueConfig, WhenFull};
+use crate::config::{ConnectionConfig, QueueConfig, WhenFull};
 use crate::durable::events::{ChannelEvent, Events};
 use crate::error::SendError;
 use crate::message::Message;
@@ -43,7 +43,9 @@ fn operations(rng: &mut StdRng) -> Vec<Op> {
             65..72 => Op::Cut,
             72..78 => Op::Network(rng.random()),
             78..81 => Op::Delay(rng.random_range(0..200)),
-            81..97 => Op::Wait(*[1, 3, 20, 300, 1_500, 4_000, 20_000].get(rng.random_range(0..7)).expect("in range")),
+            81..97 => Op::Wait(
+                *[1, 3, 20, 300, 1_500, 4_000, 20_000].get(rng.random_range(0..7)).expect("in range"),
+            ),
             97 => Op::ReconnectNow,
             _ => Op::Suspicion(rng.random()),
         })
@@ -56,7 +58,11 @@ const CHANNELS: usize = 2;
 fn numbered(number: u64, size: usize) -> Message {
     let mut bytes = number.to_be_bytes().to_vec();
     bytes.resize(8 + size, number as u8);
-    if number.is_multiple_of(3) { Message::from(format!("{number}:{}", "x".repeat(size))) } else { bytes.into() }
+    if number.is_multiple_of(3) {
+        Message::from(format!("{number}:{}", "x".repeat(size)))
+    } else {
+        bytes.into()
+    }
 }
 
 fn number(message: &Message) -> u64 {
@@ -135,7 +141,9 @@ impl World {
                 let now = self.pair.now;
                 for side in [Dialer, Acceptor] {
                     // Whatever links say of themselves is a hint at most, even of a link long gone.
-                    (0..8).for_each(|link| _ = self.pair.session(side).handle_path_news(now, LinkId(link), alive));
+                    (0..8).for_each(|link| {
+                        _ = self.pair.session(side).handle_path_news(now, LinkId(link), alive)
+                    });
                     self.pair.drain(side);
                 }
             }
@@ -177,7 +185,8 @@ impl World {
         assert!(self.pair.acceptor.connected(), "the acceptor ends {:?}", self.pair.acceptor.states.last());
         assert_eq!(self.pair.begun, 1, "a returning peer began another session");
         for (side, flow) in &self.flows {
-            let session = if *side == Dialer { &self.pair.dialer.session } else { &self.pair.acceptor.session };
+            let session =
+                if *side == Dialer { &self.pair.dialer.session } else { &self.pair.acceptor.session };
             let session = session.as_ref().expect("it is there");
             let mut expected = vec![];
             for (at, number) in flow.sent.iter().enumerate() {
@@ -267,5 +276,4 @@ fn the_same_seed_runs_the_same_way() {
     for seed in 0..20 {
         assert_eq!(trace(seed), trace(seed), "seed {seed}");
     }
-    
 }
