@@ -25,8 +25,9 @@ use crate::signaling::{
 
 /// Exposes services and connects to them, in the name of one identity.
 ///
-/// Cheap to clone. [`shutdown`](Self::shutdown) ends everything it started and waits for it; when
-/// the last clone, service and connection are dropped the same happens in the background.
+/// Cheap to clone. [`shutdown`](Self::shutdown) ends everything it started and waits for it.
+/// Dropping the last clone does the same in the background: **services stop and connections close
+/// then**, so keep the client for as long as you use them.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,

@@ -6,18 +6,16 @@ use rand::{Rng, RngExt as _};
 
 use crate::config::Backoff;
 
-/// No wait is longer, whatever the settings say: an instant plus it can always be told.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-
 impl Backoff {
     /// The wait after `failures` attempts in a row, 1 being the first: `min(base · 2ⁿ⁻¹, max)`,
     /// shortened by up to `jitter` of itself.
     pub(crate) fn delay(&self, failures: u32, rng: &mut impl Rng) -> Duration {
         let doubled =
             2u32.checked_pow(failures.saturating_sub(1)).and_then(|factor| self.base.checked_mul(factor));
-        let full = doubled.unwrap_or(self.max).min(self.max).min(LONGEST);
+        let full = doubled.unwrap_or(self.max).min(self.max);
         let jitter = if self.jitter.is_finite() { self.jitter.clamp(0.0, 1.0) } else { 0.0 };
-        full.mul_f64(1.0 - jitter * rng.random::<f64>())
+        // `mul_f64` of the longest durations would pass what a `Duration` holds.
+        full.min(FOREVER).mul_f64(1.0 - jitter * rng.random::<f64>())
     }
 
     /// Whether another attempt is allowed after `failures` in a row.
@@ -25,6 +23,9 @@ impl Backoff {
         self.max_attempts.is_none_or(|max| failures < max)
     }
 }
+
+/// Longer than anything waits; short enough to be added to any clock.
+pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 #[cfg(test)]
 mod tests {
@@ -50,6 +51,6 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let backoff =
             Backoff { jitter: f64::NAN, base: Duration::MAX, max: Duration::MAX, ..Backoff::default() };
-        assert_eq!(backoff.delay(u32::MAX, &mut rng), LONGEST);
+        assert_eq!(backoff.delay(u32::MAX, &mut rng), FOREVER);
     }
 }

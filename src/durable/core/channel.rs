@@ -63,6 +63,8 @@ pub(crate) struct Channel {
     pub claimed: bool,
     /// The application closed it.
     pub closed: bool,
+    /// The peer ended it in a session that was lost since.
+    ended: bool,
     /// It fell to the low mark since it was last above it.
     pub was_high: bool,
     /// Messages that need no acknowledgement: lossy ones, and those of a lost session.
@@ -80,6 +82,7 @@ impl Channel {
             signals: std::sync::Arc::new(Signals::new()),
             claimed: false,
             closed: false,
+            ended: false,
             was_high: false,
             loose: VecDeque::new(),
         }
@@ -87,7 +90,7 @@ impl Channel {
 
     /// Whether nothing more can arrive or be sent.
     pub(crate) fn is_over(&self) -> bool {
-        self.closed || self.inbox.as_ref().is_some_and(Inbox::is_ended)
+        self.closed || self.ended || self.inbox.as_ref().is_some_and(Inbox::is_ended)
     }
 
     /// Whether both sides agree that it has ended.
@@ -108,6 +111,10 @@ impl Channel {
     /// The session is lost: what was received stays readable, the rest comes from a new half.
     pub(crate) fn restart(&mut self) {
         if let Some(mut inbox) = self.inbox.take() {
+            self.ended |= inbox.is_ended();
+            if self.ended {
+                self.outbox.forget_all();
+            }
             let mut unread = VecDeque::new();
             inbox.take(&mut unread);
             self.loose.extend(unread.into_iter().map(|delivery| Delivery { seq: 0, ..delivery }));

@@ -120,13 +120,13 @@ impl Session {
         lossy: Option<LossyConfig>,
         label: &Utf8Bytes,
     ) -> Result<(), Misbehaviour> {
+        if half == 0 {
+            return Err(Misbehaviour::UnknownChannel(0));
+        }
         if half <= self.last_peer_half {
             return Ok(()); // known, or ended meanwhile
         }
-        if self.by_half.len() >= self.config.max_channels {
-            return Err(Misbehaviour::TooManyChannels(self.config.max_channels));
-        }
-        let id = self.bind(label, lossy).ok_or(Misbehaviour::DuplicateLabel)?;
+        let id = self.bind(label, lossy)?;
         self.last_peer_half = half;
         self.by_half.insert(half, id);
         let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
@@ -144,7 +144,7 @@ impl Session {
     fn receiver(&self, half: u32) -> Result<Option<ChannelId>, Misbehaviour> {
         match self.by_half.get(&half) {
             Some(id) => Ok(Some(*id)),
-            None if half <= self.last_peer_half => Ok(None),
+            None if (1..=self.last_peer_half).contains(&half) => Ok(None),
             None => Err(Misbehaviour::UnknownChannel(half)),
         }
     }
@@ -180,7 +180,7 @@ impl Session {
         for HalfAck { half, cursor, window } in &ack.halves {
             let id = ChannelId(*half);
             let Some(channel) = self.channels.get_mut(&id) else {
-                if *half > self.last_half {
+                if *half == 0 || *half > self.last_half {
                     return Err(Misbehaviour::UnknownChannel(*half));
                 }
                 continue; // it ended meanwhile

@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rand::RngExt as _;
 
+use super::backoff::FOREVER;
 use super::handshake::{Hello, Refuse, RefuseCode, Welcome};
 use super::session::{DialId, Output, Role, Session};
 use super::wire;
@@ -111,8 +112,15 @@ const HEDGE_AFTER: Duration = Duration::from_secs(8);
 const MAX_DIALS: usize = 2;
 /// The end that answers a CLOSE waits this long for the other to hang up.
 const LINGER: Duration = Duration::from_secs(1);
+/// Frames that may wait for a link that takes none, in bytes.
+const MAX_CONTROL: usize = 4096;
 /// A host keeps a silent link for this long, in case it recovers.
 const SILENT_LINK: Duration = Duration::from_secs(60);
+
+/// `after` from `now`; settings may say "never" by the longest duration.
+fn later(now: Instant, after: Duration) -> Instant {
+    now + after.min(FOREVER)
+}
 
 /// Attempts to make a link.
 #[derive(Debug, Default)]
@@ -337,7 +345,7 @@ impl Session {
         let attempts = self.dialing.attempts;
         let backoff = self.config.backoff.delay(attempts, &mut self.rng);
         let delay = backoff.max(at_least.unwrap_or_default().min(self.config.backoff.max));
-        let retry_at = now + delay;
+        let retry_at = later(now, delay);
         self.dialing.retry_at = Some(retry_at);
         if self.dialing.connected_once {
             self.set_state(ConnectionState::Reconnecting { attempt: attempts + 1, retry_at });
@@ -530,11 +538,14 @@ impl Session {
         if let Some(path) = &mut self.path {
             path.peer_window = u64::from(terms.link_window).max(LEAST_WINDOW);
         }
+        let max_message = terms.max_message;
         let mut replayed = 0;
         let since = self.down_since.unwrap_or(now);
         let ids: Vec<_> = self.channels.keys().copied().collect();
         for id in ids {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
+            // Taken before the peer said how large a message it takes.
+            channel.outbox.drop_larger(max_message);
             let Some(cursor) = terms.cursors.iter().find(|cursor| cursor.half == id.0) else {
                 if id.0 <= terms.max_half {
                     channel.outbox.forget_all();
@@ -622,7 +633,7 @@ impl Session {
     /// Host side: waits for the peer to come back.
     fn park(&mut self, now: Instant) {
         if self.role == Role::Acceptor && self.closed.is_none() {
-            let retry_at = *self.dialing.parked_until.get_or_insert(now + self.config.park_for);
+            let retry_at = *self.dialing.parked_until.get_or_insert(later(now, self.config.park_for));
             self.set_state(ConnectionState::Reconnecting { attempt: 0, retry_at });
         }
     }
@@ -645,8 +656,11 @@ impl Session {
         let number = self.counters.probes;
         if let Some(path) = &mut self.path {
             path.pinged = Some(now);
-            wire::put_ping(&mut path.control, number);
-            self.counters.probes += 1;
+            // While the link takes nothing, more of them would only pile up.
+            if path.control.len() < MAX_CONTROL {
+                wire::put_ping(&mut path.control, number);
+                self.counters.probes += 1;
+            }
         }
     }
 
@@ -671,7 +685,7 @@ impl Session {
         if !path.handle_ack(received, now)? {
             return Ok(());
         }
-        path.idle_ping_at = now + idle.mul_f64(jitter);
+        path.idle_ping_at = later(now, idle.min(FOREVER).mul_f64(jitter));
         path.proven = true;
         self.confirmed = true;
         // Evidence of health, which an opened link alone is not.
@@ -708,36 +722,31 @@ impl Session {
 
     /// The earliest time at which something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let mut deadlines = vec![self.closing, self.dialing.retry_at, self.dialing.hedge_at];
-        if self.closed.is_none() {
-            deadlines.push(self.dialing.parked_until);
-            deadlines.push(self.expiry());
-        }
-        if let Some(path) = &self.path {
-            match path.phase {
-                Phase::Resuming { deadline, .. } | Phase::Lingering { deadline } => {
-                    deadlines.push(Some(deadline))
-                }
-                Phase::Live => {
-                    deadlines.push(path.ack_at);
-                    deadlines.push(Some(self.next_probe(path)));
-                    if path.is_outstanding() && !path.suspect {
-                        deadlines.push(Some(path.progress + self.suspect_after(path)));
-                    }
-                    if self.role == Role::Acceptor && path.suspect {
-                        deadlines.push(Some(path.progress + SILENT_LINK));
-                    }
-                }
+        let own = [self.closing, self.dialing.retry_at, self.dialing.hedge_at];
+        let open = self.closed.is_none().then(|| [self.dialing.parked_until, self.expiry()]);
+        let path = self.path.as_ref().map(|path| self.path_deadline(path));
+        own.into_iter().chain(open.into_iter().flatten()).flatten().chain(path).min()
+    }
+
+    fn path_deadline(&self, path: &Path) -> Instant {
+        match path.phase {
+            Phase::Resuming { deadline, .. } | Phase::Lingering { deadline } => deadline,
+            Phase::Live => {
+                let dead = (path.is_outstanding() && !path.suspect)
+                    .then(|| later(path.progress, self.suspect_after(path)));
+                let silent =
+                    (self.role == Role::Acceptor && path.suspect).then(|| path.progress + SILENT_LINK);
+                let others = [path.ack_at, dead, silent].into_iter().flatten();
+                others.fold(self.next_probe(path), Instant::min)
             }
         }
-        deadlines.into_iter().flatten().min()
     }
 
     fn next_probe(&self, path: &Path) -> Instant {
         if path.is_outstanding() {
-            path.pinged.unwrap_or(path.progress).max(path.progress) + self.config.liveness.busy_probe
+            later(path.pinged.unwrap_or(path.progress).max(path.progress), self.config.liveness.busy_probe)
         } else {
-            path.idle_ping_at.max(path.since + self.config.liveness.busy_probe)
+            path.idle_ping_at.max(later(path.since, self.config.liveness.busy_probe))
         }
     }
 
@@ -745,7 +754,7 @@ impl Session {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.closing) {
-            self.finish(CloseReason::Local);
+            self.close_anyway(now);
         }
         if self.closed.is_none() && due(self.dialing.parked_until) {
             self.finish(CloseReason::Expired(self.config.park_for));
@@ -771,8 +780,9 @@ impl Session {
             Phase::Lingering { deadline } if *deadline <= now => self.drop_path(),
             Phase::Live => {
                 let probe = self.next_probe(path) <= now;
-                let suspect =
-                    path.is_outstanding() && !path.suspect && path.progress + self.suspect_after(path) <= now;
+                let suspect = path.is_outstanding()
+                    && !path.suspect
+                    && later(path.progress, self.suspect_after(path)) <= now;
                 let silent =
                     self.role == Role::Acceptor && path.suspect && path.progress + SILENT_LINK <= now;
                 let ack = path.ack_at.is_some_and(|at| at <= now);
@@ -838,10 +848,20 @@ impl Session {
         if !self.dialing.connected_once {
             return self.finish(CloseReason::Local);
         }
-        self.closing = Some(now + self.config.close_timeout);
+        self.closing = Some(later(now, self.config.close_timeout));
         for channel in self.channels.values() {
             channel.signals.wake_all();
         }
+    }
+
+    /// The time to hand over what is queued is over. The peer is told all the same: it must not
+    /// take the end for an accident.
+    fn close_anyway(&mut self, now: Instant) {
+        if let Some(path) = self.path.as_mut().filter(|path| path.is_live() && !path.close_sent) {
+            wire::put_close(&mut path.control);
+            path.phase = Phase::Lingering { deadline: now + LINGER };
+        }
+        self.finish(CloseReason::Local);
     }
 
     /// Ends at once, without telling the peer.

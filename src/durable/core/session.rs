@@ -21,7 +21,7 @@ use super::path::{Dialing, LinkId, Path};
 use super::wire::{GapCause, MAX_LABEL};
 use crate::config::{ChannelConfig, ConnectionConfig, QueueConfig, WhenFull};
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState};
-use crate::error::{ChannelError, CloseReason, SendError};
+use crate::error::{ChannelError, CloseReason, Misbehaviour, SendError};
 use crate::identity::{Identity, PublicKey};
 use crate::link::LossyConfig;
 use crate::message::{Message, Utf8Bytes};
@@ -256,7 +256,8 @@ impl Session {
             self.changed = true;
             return Ok(id);
         }
-        if self.channels.len() >= self.config.max_channels.saturating_mul(2) {
+        // Half of what a peer tolerates, since it may open as many at the same time.
+        if self.live_channels() >= self.config.max_channels {
             return Err(ChannelError::TooMany(self.config.max_channels));
         }
         let id = self.insert(label.into(), config.lossy, queue);
@@ -266,6 +267,12 @@ impl Session {
         self.open_lossy(id);
         self.changed = true;
         Ok(id)
+    }
+
+    /// Channels that count against the limit. One that the peer has ended and the application
+    /// still holds is the application's own business.
+    pub(super) fn live_channels(&self) -> usize {
+        self.channels.values().filter(|channel| !(channel.claimed && channel.is_over())).count()
     }
 
     /// Whether a channel is of the lossy kind.
@@ -287,22 +294,30 @@ impl Session {
     }
 
     /// The peer opened a half-channel: it belongs to the channel of that label, or makes one.
-    pub(super) fn bind(&mut self, label: &Utf8Bytes, lossy: Option<LossyConfig>) -> Option<ChannelId> {
+    pub(super) fn bind(
+        &mut self,
+        label: &Utf8Bytes,
+        lossy: Option<LossyConfig>,
+    ) -> Result<ChannelId, Misbehaviour> {
         // A channel closed here before the peer could answer still owns the label for the peer.
         let orphan = |channel: &Channel| channel.label == *label && channel.inbox.is_none();
         let closing = self.channels.iter().find(|(_, channel)| channel.closed && orphan(channel));
         if let Some((id, _)) = closing {
-            return Some(*id);
+            return Ok(*id);
         }
         match self.by_label.get(label) {
-            Some(id) if self.channels.get(id).is_some_and(|channel| channel.inbox.is_none()) => Some(*id),
-            Some(_) => None,
+            Some(id) if self.channels.get(id).is_some_and(|channel| channel.inbox.is_none()) => Ok(*id),
+            Some(_) => Err(Misbehaviour::DuplicateLabel),
+            // Both sides may have opened all they are allowed to before they heard of the other's.
+            None if self.live_channels() >= self.config.max_channels.saturating_mul(2) => {
+                Err(Misbehaviour::TooManyChannels(self.config.max_channels))
+            }
             None => {
                 let queue = self.config.queue.clone();
                 let id = self.insert(label.clone(), lossy, queue);
                 self.incoming.push_back(id);
                 self.accepts.notify_waiters();
-                Some(id)
+                Ok(id)
             }
         }
     }
@@ -347,7 +362,7 @@ impl Session {
     pub(super) fn handle_ended(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let label = channel.label.clone();
-        channel.outbox.drop_all(GapCause::Closed, false);
+        channel.outbox.drop_all(GapCause::Closed);
         channel.outbox.end();
         channel.signals.wake_all();
         if !channel.closed {
@@ -455,6 +470,7 @@ impl Session {
             Fate::Dropped(GapCause::Expired) => Some(Err(SendError::Expired)),
             Fate::Dropped(GapCause::Closed) => Some(Err(SendError::ChannelClosed)),
             Fate::Dropped(GapCause::SessionLost) => Some(Err(SendError::SessionLost)),
+            Fate::Dropped(GapCause::TooLarge) => Some(Err(SendError::TooLargeForPeer)),
             Fate::Pending => self.closed.is_some().then(|| Err(closed())),
         }
     }

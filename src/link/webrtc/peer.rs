@@ -25,8 +25,10 @@ use crate::link::LinkError;
 
 /// The label of the one channel of a link; its id is 0.
 pub(super) const LABEL: &str = "everlink/1";
-/// The largest message that the stack takes in.
+/// The largest message that the stack can be made to take in.
 pub(super) const MAX_MESSAGE: usize = 256 * 1024;
+/// What we take in at least: what an end may send to one that does not say what it takes.
+const MIN_MESSAGE: usize = 64 * 1024;
 /// Candidates that may wait for [`super::Negotiation::next`].
 const MAX_NOTES: usize = 64;
 /// Checks of a pair of candidates before it is given up: more than fit into hours.
@@ -261,7 +263,10 @@ fn settings(config: &WebRtcConfig) -> webrtc::peer_connection::SettingEngine {
         .with_srflx_acceptance_min_wait(Some(soon))
         .with_prflx_acceptance_min_wait(Some(soon))
         .with_relay_acceptance_min_wait(Some(5 * soon))
-        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE as u32))
+        // The stack keeps a buffer of this size for each link.
+        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(
+            config.max_frame.clamp(MIN_MESSAGE, MAX_MESSAGE) as u32,
+        ))
         .with_sctp_max_receive_buffer_size(config.receive_buffer.max(2 * MAX_MESSAGE as u32))
         .build()
 }

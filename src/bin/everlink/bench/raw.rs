@@ -130,6 +130,25 @@ pub fn connect(tuning: Tuning, count: usize, delay: Duration) -> Times {
     Times::new((0..count).map(one).collect())
 }
 
+/// Keeps `pairs` connections, tuned alike, open and idle on one runtime until `run` has passed,
+/// for whoever measures the process meanwhile.
+pub fn idle(pairs: usize, run: Duration) {
+    let until = tokio::time::Instant::now() + run;
+    on_a_runtime(async move {
+        let mut kept = Vec::with_capacity(pairs);
+        for _ in 0..pairs {
+            let (a, b) = (End::new(Tuning::Alike, None).await, End::new(Tuning::Alike, None).await);
+            a.take_answer(b.answer(a.offer().await).await).await;
+            tokio::join!(a.open(), b.open());
+            kept.push((a, b));
+        }
+        tokio::time::sleep_until(until).await;
+        for (a, b) in kept {
+            let _ = tokio::join!(a.pc.close(), b.pc.close());
+        }
+    });
+}
+
 type Work<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// Connects two ends, each on a thread of its own, and has each do its work.
@@ -229,7 +248,7 @@ impl End {
             builder = builder.with_data_channel_send_buffer_limit(4 << 20).with_setting_engine(
                 SettingEngineBuilder::new()
                     .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-                    .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(256 << 10))
+                    .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(64 << 10))
                     .with_sctp_max_receive_buffer_size(8 << 20)
                     .build(),
             );

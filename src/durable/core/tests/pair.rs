@@ -10,8 +10,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::super::*;
 use crate::config::{ChannelConfig, ConnectionConfig};
 use crate::durable::dialer::DialFailure;
-use crate::durable::events::{ConnectionEvent, ConnectionState};
-use crate::error::DialError;
+use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState, Events};
+use crate::error::{CloseReason, DialError, SendError};
 use crate::identity::Identity;
 use crate::link::{Binding, LinkError};
 use crate::message::Message;
@@ -38,6 +38,8 @@ pub struct Network {
     pub delay: Duration,
     /// Signaling refuses at once, instead of the dial hanging, while the network is down.
     pub fails_fast: bool,
+    /// Dials that begin now never come to a link.
+    pub dials_hang: bool,
     pub max_frame: usize,
 }
 
@@ -79,8 +81,22 @@ pub struct Pair {
     /// Sessions the host began, to see that none is begun twice.
     pub begun: usize,
     pub packets: u64,
+    /// When attempts were started, and how many of them were cancelled.
+    pub dialed: Vec<Instant>,
+    pub cancelled: usize,
+    /// The host settings, if they differ.
+    pub acceptor_config: Option<ConnectionConfig>,
+    /// Every packet and its sender, if asked for.
+    pub log: Option<Vec<(Side, Bytes)>>,
+    /// What the host says to every HELLO, if not what it should.
+    pub refuse: Option<(RefuseCode, &'static str)>,
+    /// The host reads no HELLO.
+    pub mute: bool,
     pub trace: bool,
 }
+
+/// Longer than any attempt may take.
+const NEVER: Duration = Duration::from_secs(1_000_000);
 
 fn index(side: Side) -> usize {
     usize::from(side == Acceptor)
@@ -116,6 +132,7 @@ impl Pair {
                 up: true,
                 delay: Duration::from_millis(5),
                 fails_fast: false,
+                dials_hang: false,
                 max_frame: 65_536,
             },
             dialer,
@@ -127,6 +144,12 @@ impl Pair {
             dials: vec![],
             begun: 0,
             packets: 0,
+            dialed: vec![],
+            cancelled: 0,
+            acceptor_config: None,
+            log: None,
+            refuse: None,
+            mute: false,
             trace: std::env::var_os("TRACE").is_some(),
         }
     }
@@ -165,10 +188,14 @@ impl Pair {
                     self.transmit(side, link, packet.freeze());
                 }
                 Output::Dial { dial, .. } => {
-                    let took = self.network.delay * 3;
+                    let took = if self.network.dials_hang { NEVER } else { self.network.delay * 3 };
                     self.dials.push((dial, self.now, self.network.up.then(|| self.now + took)));
+                    self.dialed.push(self.now);
                 }
-                Output::CancelDial(dial) => self.dials.retain(|(id, ..)| *id != dial),
+                Output::CancelDial(dial) => {
+                    self.dials.retain(|(id, ..)| *id != dial);
+                    self.cancelled += 1;
+                }
                 Output::Hangup(link) => self.close_end(link, side),
                 Output::Event(event) => {
                     if self.trace {
@@ -188,9 +215,13 @@ impl Pair {
 
     fn transmit(&mut self, from: Side, link: LinkId, packet: Bytes) {
         self.packets += 1;
+        if let Some(log) = &mut self.log {
+            log.push((from, packet.clone()));
+        }
         let at = self.now + self.network.delay;
         if let Some(link) = self.links.get_mut(&link)
-            && link.ends[index(from)]
+            && link.ends == [true, true]
+            && link.down == [None, None]
         {
             link.to[index(from.other())].push_back((at, packet));
         }
@@ -215,13 +246,73 @@ impl Pair {
     pub fn cut(&mut self) {
         let at = self.now;
         for link in self.links.values_mut() {
-            link.down = [Some(at), Some(at)];
+            link.down = link.ends.map(|open| open.then_some(at));
             link.to = [VecDeque::new(), VecDeque::new()];
         }
     }
 
     pub fn links(&self) -> usize {
         self.links.len()
+    }
+
+    /// Attempts under way.
+    pub fn dialing(&self) -> usize {
+        self.dials.len()
+    }
+
+    /// The attempts under way hang from now on.
+    pub fn hang_dials(&mut self) {
+        let now = self.now;
+        self.dials.iter_mut().for_each(|(_, _, ready)| *ready = Some(now + NEVER));
+    }
+
+    /// How many channels each side remembers.
+    pub fn channels(&mut self) -> [usize; 2] {
+        [Dialer, Acceptor].map(|side| self.session(side).channels.len())
+    }
+
+    /// The newest link.
+    pub fn link(&self) -> LinkId {
+        *self.links.keys().next_back().expect("there is a link")
+    }
+
+    /// Hands a packet to one side as if the other had sent it.
+    pub fn inject(&mut self, to: Side, packet: impl Into<Bytes>) {
+        let (now, link) = (self.now, self.link());
+        self.session(to).handle_packet(now, link, packet.into());
+        self.drain(to);
+    }
+
+    pub fn identity(&self, side: Side) -> &Identity {
+        &self.identities[index(side)]
+    }
+
+    pub fn close(&mut self, side: Side) {
+        let now = self.now;
+        self.session(side).close(now);
+        self.drain(side);
+    }
+
+    pub fn close_channel(&mut self, side: Side, channel: ChannelId) {
+        self.session(side).close_channel(channel);
+        self.drain(side);
+    }
+
+    pub fn accept(&mut self, side: Side) -> Option<ChannelId> {
+        self.session(side).accept()
+    }
+
+    /// Which message was acknowledged, or why it will not be; `None` while it is open.
+    pub fn fate(&mut self, side: Side, channel: ChannelId, seq: u64) -> Option<Result<(), SendError>> {
+        self.session(side).fate(channel, seq)
+    }
+
+    pub fn close_reason(&mut self, side: Side) -> Option<CloseReason> {
+        self.session(side).close_reason().cloned()
+    }
+
+    pub fn channel_events(&mut self, side: Side, channel: ChannelId) -> Events<ChannelEvent> {
+        self.session(side).signals(channel).expect("it is open").events.subscribe()
     }
 
     fn dial_step(&mut self) -> bool {
@@ -319,12 +410,20 @@ impl Pair {
         let known = self.acceptor.session.as_ref().filter(|session| session.id() == hello.session);
         let known = known.and_then(Session::known);
         let now = self.now;
-        let resumed = match decide(&hello, info.binding, known.as_ref(), true) {
+        if self.mute {
+            return;
+        }
+        let decision = match self.refuse {
+            Some((code, text)) => Decision::Refuse(code, text),
+            None => decide(&hello, info.binding, known.as_ref(), true),
+        };
+        let resumed = match decision {
             Decision::Resume => true,
             Decision::Begin => {
                 let secret = SessionSecret([9; 32]);
                 let (host, seed) = (self.identities[1].clone(), self.rng.random());
-                let (config, id) = (self.config.clone(), hello.session);
+                let config = self.acceptor_config.as_ref().unwrap_or(&self.config).clone();
+                let id = hello.session;
                 self.acceptor = End::new();
                 self.acceptor.session =
                     Some(Session::acceptor(host, hello.key, id, secret, config, now, seed));
@@ -388,11 +487,23 @@ impl Pair {
         times.into_iter().min()
     }
 
+    fn why(&self) -> String {
+        let links = self
+            .links
+            .iter()
+            .map(|(id, link)| format!("{id:?} {:?} {:?} {:?}", link.ends, link.down, link.to));
+        let timeouts = [self.dialer.timeout, self.acceptor.timeout];
+        format!("{:?} {timeouts:?} {:?} {:?}", self.now, self.dials, links.collect::<Vec<_>>())
+    }
+
     /// Lets time pass.
     pub fn run(&mut self, duration: Duration) {
         let until = self.now + duration;
+        let mut still = (self.now, 0);
         loop {
             self.settle();
+            still = if still.0 == self.now { (self.now, still.1 + 1) } else { (self.now, 0) };
+            assert!(still.1 < 1000, "what is due is not done: {:?}", self.why());
             match self.next_time() {
                 Some(next) if next <= until => self.now = self.now.max(next),
                 _ => break,
@@ -469,4 +580,14 @@ impl Pair {
         self.network.up = up;
         self.settle();
     }
+}
+
+/// What has happened so far.
+pub fn drained<T: crate::durable::events::Laggable>(events: &mut Events<T>) -> Vec<T> {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    std::iter::from_fn(|| match futures_core::Stream::poll_next(std::pin::Pin::new(&mut *events), &mut cx) {
+        std::task::Poll::Ready(event) => event,
+        std::task::Poll::Pending => None,
+    })
+    .collect()
 }
