@@ -237,6 +237,7 @@ pub use durable::*;
 pub use error::*;
 pub use identity::{Identity, ParseKeyError, PublicKey, Signature};
 pub use message::{Message, Utf8Bytes};
+pub use runtime::{BoxFuture, BoxStream, Instant, MaybeSend, MaybeSync};
 
 /// Compiles and runs the README's examples.
 #[cfg(all(doctest, feature = "webrtc"))]

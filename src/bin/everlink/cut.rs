@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
+use everlink::BoxFuture;
 use everlink::link::{Link, LinkError, Negotiation, NegotiationEvent, Transport};
-use everlink::runtime::BoxFuture;
+
 
 /// Passes everything on to another transport and remembers the links it made.
 #[derive(Clone)]
