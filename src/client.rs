@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{ConnectionConfig, ServiceConfig};
 use crate::durable::core::Session;
 use crate::durable::service::schedule::ScheduleConfig;
-use crate::durable::service::{Acceptor, Incoming, ServiceShared};
+use crate::durable::service::{Acceptor, Incoming, ServiceShared, StopReport};
 use crate::durable::{ConnectionState, DurableConnection, DurableService, ServiceEvent, ServiceInfo};
-use crate::error::{CloseReason, ConnectError, ServiceError};
+use crate::error::{CloseReason, ConnectError, DialError, ServiceError};
 use crate::identity::{Identity, PublicKey};
 use crate::link::{IceServer, Transport};
 use crate::runtime::{self, Task};
@@ -26,9 +26,9 @@ use crate::signaling::{
 
 /// Exposes services and connects to them, in the name of one identity.
 ///
-/// Cheap to clone. [`shutdown`](Self::shutdown) ends everything it started and waits for it; when
-/// the last clone is dropped the same happens in the background, to services and connections that
-/// are still held, too: keep a clone for as long as they shall live.
+/// Cheap to clone. [`shutdown`](Self::shutdown) ends everything it started and waits for it.
+/// Dropping the last clone does the same in the background: **services stop and connections close
+/// then**, so keep the client for as long as you use them.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -159,9 +159,8 @@ impl ClientBuilder {
 
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 fn default_transport(ice: Vec<IceServer>) -> Arc<dyn Transport> {
-    let mut config = crate::link::webrtc::WebRtcConfig::default();
-    config.ice_servers = ice;
-    Arc::new(crate::link::webrtc::WebRtcTransport::new(config))
+    use crate::link::webrtc::{WebRtcConfig, WebRtcTransport};
+    Arc::new(WebRtcTransport::new(WebRtcConfig { ice_servers: ice, ..WebRtcConfig::default() }))
 }
 
 #[cfg(not(all(feature = "webrtc", not(target_arch = "wasm32"))))]
@@ -226,6 +225,7 @@ impl Client {
             return Err(ServiceError::Shutdown);
         }
         let inner = &self.inner;
+        inner.caller.set_poll_interval(config.poll_interval);
         let (arrived, arrivals) = mpsc::channel(16);
         let (notify, mut notices) = mpsc::channel(64);
         let host = Host::start(
@@ -237,8 +237,10 @@ impl Client {
             notify,
         );
         let patience = config.connection.connect_timeout;
-        let published = runtime::timeout(patience, first_publication(&mut notices)).await;
-        let (uuid, expires_at) = match published.unwrap_or_else(|| Err(last_error(&mut notices))) {
+        let mut last = None;
+        let published = runtime::timeout(patience, first_publication(&mut notices, &mut last)).await;
+        let late = || Err(into_service_error(last.unwrap_or(DialError::TimedOut)));
+        let (uuid, expires_at) = match published.unwrap_or_else(late) {
             Ok(published) => published,
             Err(error) => {
                 let _ = host.stop().await;
@@ -292,7 +294,7 @@ impl Client {
         config: ConnectionConfig,
     ) -> Result<DurableConnection, ConnectError> {
         let patience = config.connect_timeout;
-        let mut connection = self.connect_lazy(to, config);
+        let mut connection = self.dial(to, config, false);
         let connected = runtime::timeout(patience, async {
             loop {
                 match connection.state_changed().await {
@@ -314,6 +316,11 @@ impl Client {
     /// Returns at once, without waiting for a link; sends queue until there is one. A service that
     /// is not known yet counts as one that is away.
     pub fn connect_lazy(&self, to: Target, config: ConnectionConfig) -> DurableConnection {
+        self.dial(to, config, true)
+    }
+
+    /// A `patient` connection takes an unknown service for one that is away.
+    fn dial(&self, to: Target, config: ConnectionConfig, patient: bool) -> DurableConnection {
         let inner = &self.inner;
         let target = match to {
             Target::Uuid(uuid) => ServiceTarget::Uuid { uuid },
@@ -331,6 +338,7 @@ impl Client {
             inner.transport.clone(),
             target,
             None,
+            patient,
             config.connect_timeout,
             seed,
         );
@@ -414,27 +422,23 @@ fn check(config: &ServiceConfig) -> Result<(), ServiceError> {
     Ok(())
 }
 
-async fn first_publication(notices: &mut mpsc::Receiver<Notice>) -> Result<(ServiceUuid, u64), ServiceError> {
-    let mut last = None;
+/// The first publication, or why it fails for good; `last` keeps the latest trouble on the way.
+async fn first_publication(
+    notices: &mut mpsc::Receiver<Notice>,
+    last: &mut Option<DialError>,
+) -> Result<(ServiceUuid, u64), ServiceError> {
     while let Some(notice) = notices.recv().await {
         match notice {
             Notice::Published { uuid, expires_at } => return Ok((uuid, expires_at)),
             Notice::GaveUp(error) => return Err(error.into()),
-            Notice::Error { error, .. } => last = Some(error),
+            Notice::Error { error, .. } => *last = Some(error),
             Notice::Refreshed { .. } => {}
         }
     }
-    Err(last.map_or(ServiceError::Shutdown, into_service_error))
+    Err(ServiceError::Shutdown)
 }
 
-fn last_error(notices: &mut mpsc::Receiver<Notice>) -> ServiceError {
-    let _ = notices;
-    let silent = SignalingError::Unreachable("it did not take the service in time".into());
-    ServiceError::Signaling(silent)
-}
-
-fn into_service_error(error: crate::error::DialError) -> ServiceError {
-    use crate::error::DialError;
+fn into_service_error(error: DialError) -> ServiceError {
     match error {
         DialError::Signaling(error) => error.into(),
         DialError::Link(error) => error.into(),
@@ -452,10 +456,8 @@ struct ServiceTask {
     stopping: watch::Receiver<bool>,
 }
 
-type Stopped = oneshot::Receiver<oneshot::Sender<Result<(), ServiceError>>>;
-
 impl ServiceTask {
-    async fn run(mut self, mut stopped: Stopped) {
+    async fn run(mut self, mut stopped: oneshot::Receiver<StopReport>) {
         let mut stopping = self.stopping.clone();
         let report = loop {
             tokio::select! {

@@ -200,6 +200,9 @@ pub enum SendError {
         /// The limit.
         max: usize,
     },
+    /// Taken before the peer was known, and larger than it takes.
+    #[error("the message is larger than the peer takes")]
+    TooLargeForPeer,
     /// There is no link, the queue is full and [`WhenFull::Reject`](crate::WhenFull::Reject) says so.
     #[error("the queue is full while there is no link")]
     QueueFull,

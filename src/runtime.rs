@@ -68,6 +68,7 @@ pub(crate) fn unix_millis() -> u64 {
 }
 
 /// Unpredictable bytes from the operating system or the browser.
+#[allow(clippy::disallowed_methods)]
 pub(crate) fn fill_random(bytes: &mut [u8]) {
     // Every supported platform has a source of randomness after boot; without one no key,
     // nonce or session secret could be made and nothing here would be safe to run.

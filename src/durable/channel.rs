@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::events::{ChannelEvent, Events};
 use super::shared::Shared;
 use crate::error::{RecvError, SendError, TrySendError};
 use crate::message::Message;
-use crate::runtime::{self, BoxFuture};
+use crate::runtime::{self, BoxFuture, MaybeSend};
 
 /// An ordered stream of messages, both ways, that survives the links beneath it.
 ///
@@ -390,9 +390,23 @@ impl Stream for DurableChannel {
 struct SinkState {
     /// One message that found no room when it came.
     waiting: Option<Message>,
-    room: Option<BoxFuture<'static, ()>>,
+    room: Option<Exclusive<()>>,
     last: Option<Receipt>,
-    flushing: Option<BoxFuture<'static, Result<(), SendError>>>,
+    flushing: Option<Exclusive<Result<(), SendError>>>,
+}
+
+/// A future that only `&mut` reaches, so that what holds it can be shared between threads.
+struct Exclusive<T>(Mutex<BoxFuture<'static, T>>);
+
+impl<T> Exclusive<T> {
+    fn new(future: impl Future<Output = T> + MaybeSend + 'static) -> Self {
+        Self(Mutex::new(Box::pin(future)))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        let future = self.0.get_mut().expect("it is never locked, so never poisoned");
+        future.as_mut().poll(cx)
+    }
 }
 
 impl Clone for SinkState {
@@ -405,7 +419,7 @@ impl ChannelSender {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         while let Some(message) = self.sink.waiting.take() {
             if let Some(room) = &mut self.sink.room {
-                let waited = room.as_mut().poll(cx);
+                let waited = room.poll(cx);
                 if waited.is_pending() {
                     self.sink.waiting = Some(message);
                     return Poll::Pending;
@@ -414,8 +428,8 @@ impl ChannelSender {
             }
             // Listen first, then try: room that comes in between is not missed.
             let signals = self.inner.signals.clone();
-            let mut room: BoxFuture<'static, ()> = Box::pin(async move { signals.writable.notified().await });
-            let listening = room.as_mut().poll(cx);
+            let mut room = Exclusive::new(async move { signals.writable.notified().await });
+            let listening = room.poll(cx);
             match self.offer(message) {
                 Ok(receipt) => self.sink.last = Some(receipt),
                 Err(TrySendError::Failed(_, error)) => return Poll::Ready(Err(error)),
@@ -458,12 +472,12 @@ impl Sink<Message> for ChannelSender {
         ready!(self.poll_room(cx))?;
         loop {
             if let Some(flushing) = &mut self.sink.flushing {
-                let flushed = ready!(flushing.as_mut().poll(cx));
+                let flushed = ready!(flushing.poll(cx));
                 self.sink.flushing = None;
                 flushed?;
             }
             match self.sink.last.take() {
-                Some(receipt) => self.sink.flushing = Some(Box::pin(receipt.acked())),
+                Some(receipt) => self.sink.flushing = Some(Exclusive::new(receipt.acked())),
                 None => return Poll::Ready(Ok(())),
             }
         }

@@ -39,17 +39,3 @@ pub(crate) struct DialFailure {
     /// The signaling server asked for patience.
     pub(crate) retry_after: Option<Duration>,
 }
-
-impl DialFailure {
-    /// The directory does not know the service. For a first `connect` that is the end; whoever
-    /// knows that the service exists may wait for its host to come back.
-    pub(crate) fn is_unknown_service(&self) -> bool {
-        use crate::signaling::ErrorCode::{ServiceNotFound, UsernameUnclaimed};
-        match &self.error {
-            DialError::Signaling(error) => {
-                matches!(error.code(), Some(ServiceNotFound | UsernameUnclaimed))
-            }
-            _ => false,
-        }
-    }
-}

@@ -34,11 +34,17 @@ fn load(path: &Path) -> io::Result<Identity> {
     let cannot = |error: io::Error| {
         io::Error::new(error.kind(), format!("cannot read the identity file {shown}: {error}"))
     };
+    let no_file =
+        || fail(ErrorKind::InvalidData, format!("{shown} is not a file; name a file for the identity"));
+    // Opening a pipe would wait for somebody to write into it.
+    if !fs::metadata(path).map_err(cannot)?.is_file() {
+        return no_file();
+    }
     let mut file = File::open(path).map_err(cannot)?;
     // Of the open file, so that it is the one that is read.
     let facts = file.metadata().map_err(cannot)?;
     if !facts.is_file() {
-        return fail(ErrorKind::InvalidData, format!("{shown} is not a file; name a file for the identity"));
+        return no_file();
     }
     #[cfg(unix)]
     {
@@ -192,6 +198,18 @@ mod tests {
             assert!(error.to_string().contains(&format!("chmod 600 {}", path.display())), "{error}");
         }
         assert_eq!(fs::read(&path).unwrap(), before);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let directory = directory();
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [pipe.as_path(), Path::new("/dev/zero")] {
+            let error = load_or_create(path).unwrap_err();
+            assert!(error.to_string().contains("not a file"), "{error}");
+        }
     }
 
     #[test]

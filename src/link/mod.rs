@@ -86,8 +86,10 @@ pub trait Link: MaybeSend + MaybeSync + 'static {
     /// The largest frame that [`send`](Link::send) takes, in bytes.
     fn max_frame(&self) -> usize;
 
-    /// How many bytes of frames the other end may have under way to us at once, so that the
-    /// receive buffer beneath never fills.
+    /// How many bytes of frames the other end may have under way to us at once, from its
+    /// [`send`](Link::send) to our [`recv`](Link::recv), so that the receive buffer beneath never
+    /// fills. A frame counts as 512 bytes at least: WebRTC stacks number messages with 16 bits
+    /// and go wrong when too many wait to be read, however small they are.
     fn receive_window(&self) -> u32;
 
     /// Hands one frame to the link; resolves when its send buffer had room for it, which says

@@ -41,6 +41,11 @@ impl Caller {
         runtime::timeout(ANSWER_WITHIN, opened).await.unwrap_or_else(|| Err(silent()))
     }
 
+    /// How often to ask for events where they cannot be pushed.
+    pub(crate) fn set_poll_interval(&self, interval: Duration) {
+        self.signaling.set_poll_interval(interval);
+    }
+
     /// Whether the directory answers.
     pub(crate) async fn probe(&self) -> Result<(), SignalingError> {
         self.signaling.probe().await

@@ -50,27 +50,31 @@ struct Inner {
     subscription: Subscription,
     transport: Arc<dyn Transport>,
     target: ServiceTarget,
+    patient: bool,
     // A std mutex: held to copy it, never over an await.
     pin: Mutex<Option<Pin>>,
 }
 
 impl SignaledDialer {
-    /// A dialer of `target`. With a `pin`, only that service of that owner is accepted, and an
-    /// unknown service counts as one that is away. An attempt takes at most `connect_timeout`.
+    /// A dialer of `target`. With a `pin`, only that service of that owner is accepted. With one,
+    /// or when `patient`, an unknown service counts as one that is away. An attempt takes at most `connect_timeout`.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         caller: Caller,
         subscription: Subscription,
         transport: Arc<dyn Transport>,
         target: ServiceTarget,
         pin: Option<Pin>,
+        patient: bool,
         connect_timeout: Duration,
         seed: u64,
     ) -> Self {
-        let inner = Inner { caller, subscription, transport, target, pin: Mutex::new(pin) };
+        let inner = Inner { caller, subscription, transport, target, patient, pin: Mutex::new(pin) };
         Self { inner: Arc::new(inner), connect_timeout, seed }
     }
 
-    /// The service and owner of the first link, or as given; what a saved session has to keep.
+    /// The service and owner of the first link, or as given.
+    #[cfg(test)]
     pub(crate) fn pin(&self) -> Option<Pin> {
         self.inner.pin()
     }
@@ -175,10 +179,11 @@ impl Inner {
 
     fn failure(&self, error: DialError) -> DialFailure {
         let pinned = self.pin().is_some();
+        let may_come = pinned || (self.patient && is_absence(&error));
         let (permanent, retry_after) = match &error {
             // What was reached before exists: its host or server is being restarted, and comes back.
             DialError::Signaling(SignalingError::Refused { code, retry_after, .. }) => {
-                (!pinned && !code.is_temporary(), *retry_after)
+                (!may_come && !code.is_temporary(), *retry_after)
             }
             DialError::Signaling(error) => (!pinned && !error.is_temporary(), None),
             DialError::Impersonation(_) => (!pinned, None),
@@ -190,6 +195,13 @@ impl Inner {
     fn pin(&self) -> Option<Pin> {
         *self.pin.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The directory does not know the service, or its owner.
+pub(super) fn is_absence(error: &DialError) -> bool {
+    use ErrorCode::{ServiceNotFound, UsernameUnclaimed};
+    matches!(error, DialError::Signaling(error)
+        if matches!(error.code(), Some(ServiceNotFound | UsernameUnclaimed)))
 }
 
 /// The offer went to somebody else or is gone: another may do at once.

@@ -100,6 +100,7 @@ impl HostContext {
 /// A service being hosted. Dropped, it stops as by [`stop`](Self::stop), in the background.
 #[must_use = "dropping a host withdraws its service"]
 pub(crate) struct Host {
+    #[cfg(test)]
     uuid: ServiceUuid,
     stop: oneshot::Sender<oneshot::Sender<Result<(), SignalingError>>>,
     task: Task,
@@ -140,10 +141,16 @@ impl Host {
         };
         let registration = subscription.service(uuid);
         let task = runtime::spawn(worker.run(registration, stopped));
-        Self { uuid, stop, task }
+        Self {
+            #[cfg(test)]
+            uuid,
+            stop,
+            task,
+        }
     }
 
     /// The service's uuid, the same each time for one identity, username, name and version.
+    #[cfg(test)]
     pub(crate) fn uuid(&self) -> ServiceUuid {
         self.uuid
     }

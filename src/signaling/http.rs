@@ -1,6 +1,7 @@
 //! A client of a signaling server.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ struct Shared {
     client: Client,
     /// Without a slash at its end.
     base: String,
-    poll_interval: Duration,
+    /// Milliseconds.
+    poll_interval: AtomicU64,
     /// Something on the way keeps streams back; until when to believe so.
     polls_until: Mutex<Option<Instant>>,
 }
@@ -82,7 +84,7 @@ impl HttpSignaling {
         }
         let client = client(&parsed).map_err(|error| fail(innermost(&error)))?;
         let base = parsed.as_str().trim_end_matches('/').to_owned();
-        let poll_interval = Duration::from_secs(2);
+        let poll_interval = AtomicU64::new(2000);
         let polls_until = Mutex::default();
         Ok(Self { shared: Arc::new(Shared { client, base, poll_interval, polls_until }) })
     }
@@ -91,11 +93,8 @@ impl HttpSignaling {
     /// the server, so that events are still told at once where the way allows it. At most 20 s.
     #[must_use]
     pub fn poll_interval(self, interval: Duration) -> Self {
-        let Shared { client, base, .. } = &*self.shared;
-        let polls_until = Mutex::new(*self.shared.polls_until());
-        let poll_interval = interval.min(Duration::from_secs(20));
-        let shared = Shared { client: client.clone(), base: base.clone(), poll_interval, polls_until };
-        Self { shared: Arc::new(shared) }
+        self.set_poll_interval(interval);
+        self
     }
 
     /// The address of the server.
@@ -110,7 +109,18 @@ impl std::fmt::Debug for HttpSignaling {
     }
 }
 
+impl Shared {
+    fn poll_interval(&self) -> Duration {
+        Duration::from_millis(self.poll_interval.load(Ordering::Relaxed))
+    }
+}
+
 impl Signaling for HttpSignaling {
+    fn set_poll_interval(&self, interval: Duration) {
+        let interval = interval.min(Duration::from_secs(20)).as_millis() as u64;
+        self.shared.poll_interval.store(interval, Ordering::Relaxed);
+    }
+
     fn call(&self, request: SignedRequest) -> BoxFuture<'_, Result<Response, SignalingError>> {
         Box::pin(async move {
             let within = match request.request() {
@@ -382,7 +392,7 @@ impl Polling {
             }
             let asked = runtime::now();
             let shared = &self.shared;
-            let interval = shared.poll_interval;
+            let interval = shared.poll_interval();
             let events = shared.within(ANSWER_WITHIN.saturating_add(interval), self.ask()).await?;
             if events.is_empty() {
                 // Whatever is on the way may not have let the asking wait.
@@ -397,7 +407,7 @@ impl Polling {
         let Self { shared, ticket, cursor, .. } = self;
         let query =
             cursor.as_ref().map(|cursor| format!("?{}", wire::cursor_query(cursor))).unwrap_or_default();
-        let wait = shared.poll_interval.as_millis().div_ceil(1000);
+        let wait = shared.poll_interval().as_millis().div_ceil(1000);
         let response = shared
             .client
             .get(format!("{}/v1/events/{ticket}{query}", shared.base))

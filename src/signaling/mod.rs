@@ -58,6 +58,11 @@ pub trait Signaling: MaybeSend + MaybeSync + 'static {
 
     /// A cheap question whether the directory can be reached now.
     fn probe(&self) -> BoxFuture<'_, Result<(), SignalingError>>;
+
+    /// How often to ask for events where they cannot be pushed. Does nothing where they can.
+    fn set_poll_interval(&self, interval: Duration) {
+        let _ = interval;
+    }
 }
 
 /// Events of one key, each with the cursor to resume after it.

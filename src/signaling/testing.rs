@@ -96,7 +96,7 @@ impl Party {
     pub(crate) fn pinned_dialer(&self, target: ServiceTarget, pin: Option<Pin>) -> SignaledDialer {
         let (caller, subscription) = (self.caller.clone(), self.subscription.clone());
         let transport = Arc::new(self.network.transport());
-        SignaledDialer::new(caller, subscription, transport, target, pin, TIMEOUT, 7)
+        SignaledDialer::new(caller, subscription, transport, target, pin, false, TIMEOUT, 7)
     }
 
     pub(crate) async fn dial(&self, target: ServiceTarget) -> Result<Dialed, DialFailure> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use everlink::signaling::server::ServerConfig;
 use everlink::signaling::{
     Answer, ErrorCode, Event, EventStream, HttpSignaling, Request, Response, ServiceTarget, ServiceUuid,
     Signaling as _, SignalingError, TakenOffer, Username,
@@ -201,6 +202,48 @@ async fn where_no_stream_passes_events_are_asked_for() {
     let joiner = within(5, join(&direct, &bob, uuid));
     tokio::join!(within(5, serve(&signaling, &alice, uuid, 1)), joiner);
     proxy.abort();
+    server.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "waits four seconds, as a client does before it gives a silent stream up"]
+async fn where_streams_are_kept_back_events_are_asked_for() {
+    let server = Running::start(None).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let silent = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let _ = socket.read(&mut [0; 8192]).await;
+        let head = "HTTP/1.1 200 OK\r\neverlink-protocol: 1\r\ncontent-type: text/event-stream\r\n\r\n";
+        let _ = socket.write_all(head.as_bytes()).await;
+        tokio::spawn(hostile_proxy(listener, server.address, ""));
+        let _ = socket.read(&mut [0; 8192]).await;
+    });
+    let signaling = HttpSignaling::new(&url).unwrap();
+    let request = || person(1).request(Request::Events { cursor: None });
+    let error = within(6, signaling.events(request())).await.err().unwrap();
+    assert!(error.is_temporary() && error.to_string().contains("keeps event streams back"), "{error}");
+    let mut polled = signaling.events(request()).await.unwrap();
+    assert_eq!(polled.next().await.unwrap().unwrap().1, Event::Opened);
+    silent.abort();
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_their_turn() {
+    let mut config = ServerConfig::default();
+    config.max_connections = 1;
+    let server = Running::with(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), config);
+    let signaling = HttpSignaling::new(&server.url()).unwrap();
+    signaling.probe().await.unwrap();
+    // Its connection is idle, and takes the only place.
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    second.write_all(b"GET /v1/health HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let early = tokio::time::timeout(Duration::from_millis(100), second.read_to_end(&mut answer)).await;
+    assert!(early.is_err() && answer.is_empty());
+    drop(signaling);
+    within(5, second.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
     server.stop().await;
 }
 

@@ -34,6 +34,10 @@ impl Running {
     pub fn on(listener: TcpListener, data: Option<&Path>) -> Self {
         let mut config = ServerConfig::default();
         config.data = data.map(Path::to_path_buf);
+        Self::with(listener, config)
+    }
+
+    pub fn with(listener: TcpListener, mut config: ServerConfig) -> Self {
         config.keep_alive = Duration::from_millis(100);
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

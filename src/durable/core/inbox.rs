@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 
 use super::outbox::{INITIAL_WINDOW, cost};
-use super::wire::{self, GapCause};
+use super::wire;
 use crate::error::Misbehaviour;
 use crate::message::Message;
 
@@ -300,12 +300,4 @@ impl Inbox {
 pub(crate) struct Bounds {
     pub max_message: u64,
     pub max_packet: u64,
-}
-
-/// A run of messages that will never come, as the application hears of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gap {
-    pub from: u64,
-    pub to: u64,
-    pub cause: GapCause,
 }

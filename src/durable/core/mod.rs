@@ -23,6 +23,6 @@ pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
 pub(crate) use inbox::{Consumed, Delivery};
 pub(crate) use outbox::cost;
 pub(crate) use path::{LinkId, LinkInfo};
-pub(crate) use session::{Counters, DialId, Ended, Output, Session};
+pub(crate) use session::{DialId, Ended, Output, Session};
 pub use wire::GapCause;
 pub(crate) use wire::{Decoder, Frame, VERSION};

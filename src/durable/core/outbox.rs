@@ -275,20 +275,24 @@ impl Outbox {
         self.entries.partition_point(|entry| entry.last_seq() <= self.transmitted)
     }
 
-    /// Drops every message. Returns how many.
-    pub(crate) fn drop_all(&mut self, cause: GapCause, transmitted_only: bool) -> u64 {
-        let mut dropped = 0;
+    /// Drops every message.
+    pub(crate) fn drop_all(&mut self, cause: GapCause) {
+        self.drop_if(cause, |_, _| true);
+    }
+
+    /// Drops what the peer does not take.
+    pub(crate) fn drop_larger(&mut self, max_message: u64) {
+        self.drop_if(GapCause::TooLarge, |_, message| message.len() as u64 > max_message);
+    }
+
+    fn drop_if(&mut self, cause: GapCause, doomed: impl Fn(u64, &Message) -> bool) {
         let mut index = 0;
-        while index < self.entries.len() {
-            match &self.entries[index] {
-                Entry::Message { seq, .. } if !transmitted_only || *seq <= self.transmitted => {
-                    index = self.drop_at(index, cause);
-                    dropped += 1;
-                }
-                _ => index += 1,
-            }
+        while let Some(entry) = self.entries.get(index) {
+            index = match entry {
+                Entry::Message { seq, message, .. } if doomed(*seq, message) => self.drop_at(index, cause),
+                _ => index + 1,
+            };
         }
-        dropped
     }
 
     /// Turns the message at `index` into a gap, joined with its neighbours of the same cause.
@@ -373,7 +377,8 @@ impl Outbox {
     /// rest waits for the next session, whose half-channel begins where the peer must hear of it.
     pub(crate) fn restart(&mut self) {
         self.rewind();
-        self.drop_all(GapCause::SessionLost, true);
+        let transmitted = self.transmitted;
+        self.drop_if(GapCause::SessionLost, |seq, _| seq <= transmitted);
         self.ever_announced = false;
         self.window = INITIAL_WINDOW;
         self.acked = self.entries.front().map_or(self.next_seq, Entry::first_seq) - 1;

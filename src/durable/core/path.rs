@@ -88,7 +88,6 @@ enum Phase {
     /// HELLO is out.
     Resuming {
         hello: Bytes,
-        nonce: [u8; 16],
         deadline: Instant,
     },
     Live,
@@ -113,6 +112,8 @@ const HEDGE_AFTER: Duration = Duration::from_secs(8);
 const MAX_DIALS: usize = 2;
 /// The end that answers a CLOSE waits this long for the other to hang up.
 const LINGER: Duration = Duration::from_secs(1);
+/// Frames that may wait for a link that takes none, in bytes.
+const MAX_CONTROL: usize = 4096;
 /// A host keeps a silent link for this long, in case it recovers.
 const SILENT_LINK: Duration = Duration::from_secs(60);
 
@@ -419,7 +420,7 @@ impl Session {
         let (frame, hello) =
             Hello::encode(&self.identity, peer, self.id, secret, nonce, info.binding, &terms);
         let deadline = now + WELCOME_TIMEOUT;
-        let mut path = Path::new(link, info, Phase::Resuming { hello, nonce, deadline }, now);
+        let mut path = Path::new(link, info, Phase::Resuming { hello, deadline }, now);
         path.control = frame;
         self.path = Some(path);
         Whose::Ours
@@ -537,11 +538,14 @@ impl Session {
         if let Some(path) = &mut self.path {
             path.peer_window = u64::from(terms.link_window).max(LEAST_WINDOW);
         }
+        let max_message = terms.max_message;
         let mut replayed = 0;
         let since = self.down_since.unwrap_or(now);
         let ids: Vec<_> = self.channels.keys().copied().collect();
         for id in ids {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
+            // Taken before the peer said how large a message it takes.
+            channel.outbox.drop_larger(max_message);
             let Some(cursor) = terms.cursors.iter().find(|cursor| cursor.half == id.0) else {
                 if id.0 <= terms.max_half {
                     channel.outbox.forget_all();
@@ -659,8 +663,11 @@ impl Session {
         let number = self.counters.probes;
         if let Some(path) = &mut self.path {
             path.pinged = Some(now);
-            wire::put_ping(&mut path.control, number);
-            self.counters.probes += 1;
+            // While the link takes nothing, more of them would only pile up.
+            if path.control.len() < MAX_CONTROL {
+                wire::put_ping(&mut path.control, number);
+                self.counters.probes += 1;
+            }
         }
     }
 
@@ -722,29 +729,24 @@ impl Session {
 
     /// The earliest time at which something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let mut deadlines = vec![self.closing, self.dialing.retry_at, self.dialing.hedge_at];
-        if self.closed.is_none() {
-            deadlines.push(self.dialing.parked_until);
-            deadlines.push(self.expiry());
-        }
-        if let Some(path) = &self.path {
-            match path.phase {
-                Phase::Resuming { deadline, .. } | Phase::Lingering { deadline } => {
-                    deadlines.push(Some(deadline))
-                }
-                Phase::Live => {
-                    deadlines.push(path.ack_at);
-                    deadlines.push(Some(self.next_probe(path)));
-                    if path.is_outstanding() && !path.suspect {
-                        deadlines.push(Some(later(path.progress, self.suspect_after(path))));
-                    }
-                    if self.role == Role::Acceptor && path.suspect {
-                        deadlines.push(Some(path.progress + SILENT_LINK));
-                    }
-                }
+        let own = [self.closing, self.dialing.retry_at, self.dialing.hedge_at];
+        let open = self.closed.is_none().then(|| [self.dialing.parked_until, self.expiry()]);
+        let path = self.path.as_ref().map(|path| self.path_deadline(path));
+        own.into_iter().chain(open.into_iter().flatten()).flatten().chain(path).min()
+    }
+
+    fn path_deadline(&self, path: &Path) -> Instant {
+        match path.phase {
+            Phase::Resuming { deadline, .. } | Phase::Lingering { deadline } => deadline,
+            Phase::Live => {
+                let dead = (path.is_outstanding() && !path.suspect)
+                    .then(|| later(path.progress, self.suspect_after(path)));
+                let silent =
+                    (self.role == Role::Acceptor && path.suspect).then(|| path.progress + SILENT_LINK);
+                let others = [path.ack_at, dead, silent].into_iter().flatten();
+                others.fold(self.next_probe(path), Instant::min)
             }
         }
-        deadlines.into_iter().flatten().min()
     }
 
     fn next_probe(&self, path: &Path) -> Instant {

@@ -362,7 +362,7 @@ impl Session {
     pub(super) fn handle_ended(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let label = channel.label.clone();
-        channel.outbox.drop_all(GapCause::Closed, false);
+        channel.outbox.drop_all(GapCause::Closed);
         channel.outbox.end();
         channel.signals.wake_all();
         if !channel.closed {
@@ -470,6 +470,7 @@ impl Session {
             Fate::Dropped(GapCause::Expired) => Some(Err(SendError::Expired)),
             Fate::Dropped(GapCause::Closed) => Some(Err(SendError::ChannelClosed)),
             Fate::Dropped(GapCause::SessionLost) => Some(Err(SendError::SessionLost)),
+            Fate::Dropped(GapCause::TooLarge) => Some(Err(SendError::TooLargeForPeer)),
             Fate::Pending => self.closed.is_some().then(|| Err(closed())),
         }
     }

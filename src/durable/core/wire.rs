@@ -56,6 +56,8 @@ pub enum GapCause {
     Closed,
     /// The session they belonged to was lost.
     SessionLost,
+    /// They are larger than the receiver takes.
+    TooLarge,
 }
 
 /// The body of an ACK frame.
@@ -243,6 +245,7 @@ impl Decoder {
                     2 => GapCause::Expired,
                     3 => GapCause::Closed,
                     4 => GapCause::SessionLost,
+                    5 => GapCause::TooLarge,
                     _ => return Err(Misbehaviour::OutOfRange),
                 };
                 Frame::Skip { half, from, to, cause }
@@ -393,6 +396,7 @@ pub(crate) fn put_skip(out: &mut BytesMut, half: u32, from: u64, to: u64, cause:
         GapCause::Expired => 2,
         GapCause::Closed => 3,
         GapCause::SessionLost => 4,
+        GapCause::TooLarge => 5,
     });
 }
 

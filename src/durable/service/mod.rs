@@ -40,8 +40,11 @@ pub struct ServiceInfo {
 pub struct DurableService {
     shared: Arc<ServiceShared>,
     accepted: tokio::sync::Mutex<mpsc::Receiver<DurableConnection>>,
-    stop: Mutex<Option<oneshot::Sender<oneshot::Sender<Result<(), ServiceError>>>>>,
+    stop: Mutex<Option<oneshot::Sender<StopReport>>>,
 }
+
+/// Where the task of a service says how its stop went.
+pub(crate) type StopReport = oneshot::Sender<Result<(), ServiceError>>;
 
 /// What the handle and the task of a service share.
 pub(crate) struct ServiceShared {
@@ -64,7 +67,7 @@ impl DurableService {
     pub(crate) fn new(
         shared: Arc<ServiceShared>,
         accepted: mpsc::Receiver<DurableConnection>,
-        stop: oneshot::Sender<oneshot::Sender<Result<(), ServiceError>>>,
+        stop: oneshot::Sender<StopReport>,
     ) -> Self {
         Self { shared, accepted: tokio::sync::Mutex::new(accepted), stop: Mutex::new(Some(stop)) }
     }

@@ -38,8 +38,8 @@ pub struct WebRtcConfig {
     pub mdns: bool,
 
     /// The largest frame sent, in bytes; clamped to 1 KiB..=256 KiB and to what the other end
-    /// takes. Default: 64 KiB, the best throughput; smaller frames let urgent ones pass sooner
-    /// on slow paths.
+    /// takes. Default: 64 KiB; larger ones are no faster, take as much memory for each link, and
+    /// let urgent frames wait longer on slow paths.
     pub max_frame: usize,
 
     /// The SCTP receive buffer, in bytes. Default: 8 MiB. Half of it is the link's

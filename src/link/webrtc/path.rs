@@ -44,6 +44,8 @@ const PUMP_AFTER: u32 = 64;
 /// A STUN binding indication, which ICE ignores.
 pub(super) const INDICATION: [u8; 20] =
     [0, 0x11, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Pairs of addresses whose last check is kept until one of them is in use.
+const MAX_PAIRS: usize = 512;
 /// Loops of the driver after a packet, during set-up: one for each layer that may have
 /// something to say in turn.
 const SETUP_ROUNDS: u32 = 4;
@@ -67,8 +69,9 @@ pub(super) struct Path {
     gave_up: AtomicBool,
     /// Told when `suspect` or `gave_up` changes.
     pub(super) changed: Notify,
+    /// The last check to each address; only that of the path in use once the link is open.
     /// Locked for a copy of 100 bytes a few times a second at most.
-    check: Mutex<Option<Check>>,
+    checks: Mutex<Vec<Check>>,
     /// Messages taken since the last pump.
     taken: AtomicU32,
     pump: AtomicBool,
@@ -76,7 +79,7 @@ pub(super) struct Path {
     reader: AtomicWaker,
 }
 
-/// The last ICE check that was sent.
+/// An ICE check that was sent.
 struct Check {
     socket: Weak<dyn AsyncUdpSocket>,
     destination: SocketAddr,
@@ -84,6 +87,8 @@ struct Check {
     sent: Duration,
     repeated: Duration,
     answered: bool,
+    /// Something else than ICE went the same way: this is the path in use.
+    in_use: bool,
 }
 
 /// What to do with a received datagram.
@@ -108,7 +113,7 @@ impl Path {
             suspect: AtomicBool::new(false),
             gave_up: AtomicBool::new(false),
             changed: Notify::new(),
-            check: Mutex::new(None),
+            checks: Mutex::default(),
             taken: AtomicU32::new(0),
             pump: AtomicBool::new(false),
             reader: AtomicWaker::new(),
@@ -137,6 +142,12 @@ impl Path {
 
     /// The set-up is over.
     pub(super) fn handle_open(&self) {
+        let mut checks = self.checks();
+        checks.retain(|check| check.in_use);
+        // As a rule there is one; if the path changed in between, the first will do.
+        checks.truncate(1);
+        checks.shrink_to_fit();
+        drop(checks);
         self.open.store(true, Ordering::Release);
     }
 
@@ -191,23 +202,48 @@ impl Path {
 
     /// Something is sent on `socket`.
     pub(super) fn handle_sent(&self, socket: &Arc<dyn AsyncUdpSocket>, transmit: &Transmit<'_>) {
-        if !self.open.load(Ordering::Acquire) {
+        let open = self.open.load(Ordering::Acquire);
+        // Nobody answers an answer; two ends that waited for it would keep each other busy.
+        if is_stun(transmit.contents, BINDING_SUCCESS) {
             return;
         }
-        if self.unanswered_since.load(Ordering::Acquire) == 0 {
+        if open && self.unanswered_since.load(Ordering::Acquire) == 0 {
             let now = self.elapsed().as_nanos() as u64;
             self.unanswered_since.store(now.max(1), Ordering::Release);
         }
-        if is_stun(transmit.contents, BINDING_REQUEST) {
-            let now = self.elapsed();
-            *self.check() = Some(Check {
-                socket: Arc::downgrade(socket),
-                destination: transmit.destination,
-                request: transmit.contents.to_vec(),
-                sent: now,
-                repeated: now,
-                answered: false,
-            });
+        let is_check = is_stun(transmit.contents, BINDING_REQUEST);
+        if is_check || !open {
+            self.note_check(socket, transmit, is_check);
+        }
+    }
+
+    /// Keeps a check to repeat, or notes which way the handshake goes.
+    fn note_check(&self, socket: &Arc<dyn AsyncUdpSocket>, transmit: &Transmit<'_>, is_check: bool) {
+        let mut checks = self.checks();
+        let socket = Arc::downgrade(socket);
+        let known = checks
+            .iter()
+            .position(|check| check.destination == transmit.destination && check.socket.ptr_eq(&socket));
+        if let (Some(index), false) = (known, is_check) {
+            checks[index].in_use = true;
+        }
+        if !is_check {
+            return;
+        }
+        let now = self.elapsed();
+        let new = Check {
+            socket,
+            destination: transmit.destination,
+            request: transmit.contents.to_vec(),
+            sent: now,
+            repeated: now,
+            answered: false,
+            in_use: known.is_some_and(|index| checks[index].in_use),
+        };
+        match known {
+            Some(index) => checks[index] = new,
+            None if checks.len() < MAX_PAIRS => checks.push(new),
+            None => {}
         }
     }
 
@@ -228,9 +264,9 @@ impl Path {
         }
         if alone && is_stun(contents, BINDING_SUCCESS) {
             let now = self.elapsed();
-            if let Some(check) = self.check().as_mut()
-                && check.request[4..20] == contents[4..20]
-            {
+            let mut checks = self.checks();
+            let asked = |check: &&mut Check| check.request[4..20] == contents[4..20];
+            if let Some(check) = checks.iter_mut().find(asked) {
                 late |= now.saturating_sub(check.sent) > ANSWER_WANTED_FOR;
                 if std::mem::replace(&mut check.answered, true) || late {
                     return Verdict::Swallow;
@@ -242,8 +278,8 @@ impl Path {
 
     /// Repeats the last check if it is time; returns when it will be again.
     fn repeat_check(&self, now: Duration) -> Duration {
-        let mut check = self.check();
-        let Some(check) = check.as_mut() else { return REPEAT_EVERY };
+        let mut checks = self.checks();
+        let Some(check) = checks.first_mut() else { return REPEAT_EVERY };
         let ago = now.saturating_sub(check.repeated);
         if ago < REPEAT_EVERY {
             return REPEAT_EVERY - ago;
@@ -280,8 +316,8 @@ impl Path {
         real_now().saturating_duration_since(self.base)
     }
 
-    fn check(&self) -> std::sync::MutexGuard<'_, Option<Check>> {
-        self.check.lock().expect("no panic while the check is locked")
+    fn checks(&self) -> std::sync::MutexGuard<'_, Vec<Check>> {
+        self.checks.lock().expect("no panic while checks are locked")
     }
 }
 

@@ -25,8 +25,10 @@ use crate::link::LinkError;
 
 /// The label of the one channel of a link; its id is 0.
 pub(super) const LABEL: &str = "everlink/1";
-/// The largest message that the stack takes in.
+/// The largest message that the stack can be made to take in.
 pub(super) const MAX_MESSAGE: usize = 256 * 1024;
+/// What we take in at least: what an end may send to one that does not say what it takes.
+const MIN_MESSAGE: usize = 64 * 1024;
 /// Candidates that may wait for [`super::Negotiation::next`].
 const MAX_NOTES: usize = 64;
 /// Checks of a pair of candidates before it is given up: more than fit into hours.
@@ -261,7 +263,10 @@ fn settings(config: &WebRtcConfig) -> webrtc::peer_connection::SettingEngine {
         .with_srflx_acceptance_min_wait(Some(soon))
         .with_prflx_acceptance_min_wait(Some(soon))
         .with_relay_acceptance_min_wait(Some(5 * soon))
-        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE as u32))
+        // The stack keeps a buffer of this size for each link.
+        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(
+            config.max_frame.clamp(MIN_MESSAGE, MAX_MESSAGE) as u32,
+        ))
         .with_sctp_max_receive_buffer_size(config.receive_buffer.max(2 * MAX_MESSAGE as u32))
         .build()
 }
@@ -307,11 +312,17 @@ impl PeerConnectionEventHandler for Reporter {
         'a: 'b,
         Self: 'b,
     {
-        if state == RTCPeerConnectionState::Failed {
-            let reason = "no path to the other end answered, or its certificate is not the one \
-                          of its description";
-            let _ = self.notes.try_send(Note::Failed(LinkError::Failed(reason.to_owned())));
-        }
+        let error = match state {
+            RTCPeerConnectionState::Failed => {
+                let reason = "no path to the other end answered, or its certificate is not the \
+                              one of its description";
+                LinkError::Failed(reason.to_owned())
+            }
+            // Before the channel is open, it is told of no close.
+            RTCPeerConnectionState::Closed => LinkError::ClosedByPeer,
+            _ => return Box::pin(std::future::ready(())),
+        };
+        let _ = self.notes.try_send(Note::Failed(error));
         Box::pin(std::future::ready(()))
     }
 

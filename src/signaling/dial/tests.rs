@@ -77,7 +77,7 @@ async fn an_unknown_service_is_the_end_of_a_first_dial_and_worth_a_retry_later()
     let world = World::new();
     let peer = world.party(2);
     let unknown = failure(peer.dial(by_name("chat@1.0.0"))).await;
-    assert!(unknown.permanent && unknown.is_unknown_service());
+    assert!(unknown.permanent && super::is_absence(&unknown.error));
 
     let mut host = world.host();
     host.published().await;
@@ -87,7 +87,7 @@ async fn an_unknown_service_is_the_end_of_a_first_dial_and_worth_a_retry_later()
     assert_eq!(pin, Pin { uuid: host.host.uuid(), owner: host.party.identity.public_key() });
     host.host.stop().await.unwrap();
     let away = failure(dialer.dial(2)).await;
-    assert!(!away.permanent && away.is_unknown_service(), "{away:?}");
+    assert!(!away.permanent && super::is_absence(&away.error), "{away:?}");
     let mut host = world.host();
     host.published().await;
     dialer.dial(3).await.unwrap();
