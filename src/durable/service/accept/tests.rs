@@ -109,7 +109,8 @@ async fn links_without_a_good_hello_are_closed_and_nobody_is_disturbed() {
     let (honest, mallory, me) = (key(2), key(3), key(1));
     let (_link, connection) = host.honest(&honest).await;
     let id = SessionId([9; 16]);
-    let bad: Vec<(&str, Box<dyn Fn(Binding) -> BytesMut>)> = vec![
+    type Forge = Box<dyn Fn(Binding) -> BytesMut>;
+    let bad: Vec<(&str, Forge)> = vec![
         ("random bytes", Box::new(|_| BytesMut::from(&[0xde, 0xad, 0xbe, 0xef][..]))),
         ("nothing", Box::new(|_| BytesMut::new())),
         ("another frame first", Box::new(|_| BytesMut::from(&[0x0a, 7][..]))),
