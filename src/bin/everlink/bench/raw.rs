@@ -30,7 +30,7 @@ use webrtc::runtime::{
 };
 
 #[path = "../../../link/webrtc/impairment.rs"]
-mod impairment;
+pub mod impairment;
 use self::impairment::{ImpairedSocket, Impairment};
 
 /// How much care the raw program takes.
@@ -195,7 +195,7 @@ pub fn between<A: Send + 'static, B: Send + 'static>(
     });
     let second = std::thread::spawn(move || {
         on_a_runtime(async move {
-            let mut end = End::new(tuning, None).await;
+            let end = End::new(tuning, None).await;
             let answer = end.answer(offer.await.expect("the other end offers")).await;
             answer_in.send(answer).expect("the other end waits for the answer");
             end.open().await;

@@ -184,7 +184,7 @@ async fn blackout(seconds: u64) -> Outcome {
 
 /// The same for a plain program: seconds from healing to the next message, or infinity.
 fn raw_blackout(seconds: u64) -> f64 {
-    let impairment = Impairment::new(0);
+    let impairment = raw::impairment::Impairment::new(0);
     let switch = impairment.clone();
     let lasts = Duration::from_secs(seconds);
     let patience = Duration::from_secs(20);
