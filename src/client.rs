@@ -1,5 +1,6 @@
 //! The client: one identity, one directory, one transport, and everything made with them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ struct Inner {
     stopping: watch::Sender<bool>,
     tasks: Tasks,
     seed: Option<u64>,
+    /// How many seeds were handed out: connections of one client must not be twins.
+    seeds: AtomicU64,
 }
 
 /// Which service to connect to.
@@ -148,6 +151,7 @@ impl ClientBuilder {
             stopping: watch::Sender::new(false),
             tasks: Tasks::default(),
             seed: self.seed,
+            seeds: AtomicU64::new(0),
         };
         Client { inner: Arc::new(inner) }
     }
@@ -375,7 +379,14 @@ impl Drop for Inner {
 
 impl Inner {
     fn next_seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| u64::from_be_bytes(runtime::random()))
+        match self.seed {
+            // Spread out, so that the seeds of neighbouring clients do not meet.
+            Some(seed) => {
+                let number = self.seeds.fetch_add(1, Ordering::Relaxed) + 1;
+                seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            }
+            None => u64::from_be_bytes(runtime::random()),
+        }
     }
 
     fn host_config(&self, config: &ServiceConfig) -> HostConfig {

@@ -122,7 +122,8 @@
 //!
 //! For what is stale when it comes late, such as a cursor's position.
 //! [`ChannelConfig::lossy`] makes a channel that is a data channel of its own on each link, with no
-//! queue, no replay and no acknowledgement. What is sent while there is no link is gone.
+//! queue, no replay and no acknowledgement. What is sent while there is no link is gone. A message has
+//! at most 60 KiB.
 //!
 //! ```
 //! # fn example(connection: everlink::DurableConnection) -> Result<(), everlink::ChannelError> {
@@ -153,7 +154,8 @@
 //!
 //! [`MemoryNetwork`](link::memory::MemoryNetwork) and
 //! [`MemorySignaling`](signaling::MemorySignaling) need no socket, and keep to tokio's clock: with
-//! `#[tokio::test(start_paused = true)]` a test of a minute's outage takes a millisecond.
+//! `#[tokio::test(start_paused = true)]` a test of a minute's outage takes
+//! milliseconds.
 //!
 //! ```
 //! use std::time::Duration;
@@ -216,7 +218,6 @@
 //! `SECURITY.md`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-
 #![deny(missing_docs, clippy::disallowed_methods)]
 
 mod client;
@@ -236,6 +237,7 @@ pub use durable::*;
 pub use error::*;
 pub use identity::{Identity, ParseKeyError, PublicKey, Signature};
 pub use message::{Message, Utf8Bytes};
+pub use runtime::{BoxFuture, BoxStream, Instant, MaybeSend, MaybeSync};
 
 /// Compiles and runs the README's examples.
 #[cfg(all(doctest, feature = "webrtc"))]

@@ -845,7 +845,8 @@ impl Session {
             return;
         }
         self.changed = true;
-        if !self.dialing.connected_once {
+        // With a HELLO on its way there may be a session at the host, which has to be told.
+        if !self.dialing.connected_once && self.path.is_none() {
             return self.finish(CloseReason::Local);
         }
         self.closing = Some(later(now, self.config.close_timeout));

@@ -218,17 +218,12 @@ impl Path {
     }
 
     /// Keeps a check to repeat, or notes which way the handshake goes.
-    fn note_check(
-        &self,
-        socket: &Arc<dyn AsyncUdpSocket>,
-        transmit: &Transmit<'_>,
-        is_check: bool,
-    ) {
+    fn note_check(&self, socket: &Arc<dyn AsyncUdpSocket>, transmit: &Transmit<'_>, is_check: bool) {
         let mut checks = self.checks();
         let socket = Arc::downgrade(socket);
-        let known = checks.iter().position(|check| {
-            check.destination == transmit.destination && check.socket.ptr_eq(&socket)
-        });
+        let known = checks
+            .iter()
+            .position(|check| check.destination == transmit.destination && check.socket.ptr_eq(&socket));
         if let (Some(index), false) = (known, is_check) {
             checks[index].in_use = true;
         }
