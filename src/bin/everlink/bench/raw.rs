@@ -30,6 +30,7 @@ use webrtc::runtime::{
 };
 
 #[path = "../../../link/webrtc/impairment.rs"]
+#[allow(dead_code)]
 pub mod impairment;
 use self::impairment::{ImpairedSocket, Impairment};
 
@@ -77,13 +78,12 @@ impl Times {
 /// Sends messages of `size` bytes for `run`, and measures what arrived after the first quarter of
 /// it. `delay` is added to each direction of the path.
 pub fn throughput(tuning: Tuning, size: usize, run: Duration, delay: Duration) -> Throughput {
-    let (sender, receiver) = two_ends(
+    let ((), receiver) = two_ends(
         tuning,
         delay,
         move |end| Box::pin(async move { end.send_for(size, run).await }),
         move |end| Box::pin(async move { end.count(run).await }),
     );
-    drop(sender);
     receiver
 }
 
