@@ -1,8 +1,9 @@
 //! Who somebody is: an Ed25519 key pair, and signatures that say what they are for.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod file;
+
 use std::fmt;
-use std::io;
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -34,6 +35,30 @@ impl Identity {
     pub fn from_secret(bytes: [u8; 32]) -> Self {
         let bytes = Zeroizing::new(bytes);
         Self { key: Arc::new(SigningKey::from_bytes(&bytes)) }
+    }
+
+    /// The identity in the file at `path`, which is made with a new one if it is not there yet.
+    ///
+    /// The file is for its owner's eyes only (mode 0600), is written whole or not at all, and is
+    /// on disk when this returns. Of two processes that make it at once, both get the same one.
+    /// Blocks for a moment on the file system.
+    ///
+    /// # Errors
+    /// Those of the file system; `InvalidData` for a file that is no identity, `PermissionDenied`
+    /// for one that others may read. Their text says which file and what to do. An existing file
+    /// is never changed.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("identity");
+    /// let mine = everlink::Identity::load_or_create(&path)?;
+    /// let again = everlink::Identity::load_or_create(&path)?;
+    /// assert_eq!(mine.public_key(), again.public_key());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn load_or_create(path: impl AsRef<std::path::Path>) -> std::io::Result<Self> {
+        file::load_or_create(path.as_ref())
     }
 
     /// The public half.
@@ -78,6 +103,8 @@ pub(crate) enum Domain {
     Hello,
     /// The accepting side of a session handshake.
     Welcome,
+    /// The accepting side's refusal of a session handshake.
+    Refuse,
     /// The derivation of a service's salt from its owner's secret.
     ServiceSalt,
     /// The derivation of a service's uuid.
@@ -92,6 +119,7 @@ impl Domain {
             Self::Answer => b"everlink/answer/1",
             Self::Hello => b"everlink/hello/1",
             Self::Welcome => b"everlink/welcome/1",
+            Self::Refuse => b"everlink/refuse/1",
             Self::ServiceSalt => b"everlink/service-salt/1",
             Self::ServiceUuid => b"everlink/service-uuid/1",
         }
@@ -187,3 +215,74 @@ macro_rules! base64_text {
 }
 base64_text!(PublicKey, "public key");
 base64_text!(Signature, "signature");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_for_one_purpose_and_one_meaning() {
+        let identity = Identity::from_secret([7; 32]);
+        let key = identity.public_key();
+        let signature = identity.sign(Domain::Offer, &[b"ab", b"c"]);
+        assert!(key.verifies(Domain::Offer, &[b"ab", b"c"], &signature));
+        for (domain, parts) in [
+            (Domain::Answer, [&b"ab"[..], b"c"]),
+            (Domain::Offer, [b"a", b"bc"]),
+            (Domain::Offer, [b"abc", b""]),
+        ] {
+            assert!(!key.verifies(domain, &parts, &signature), "{domain:?} {parts:?}");
+        }
+        assert!(!key.verifies(Domain::Offer, &[b"abc"], &signature));
+        let other = Identity::generate().public_key();
+        assert!(!other.verifies(Domain::Offer, &[b"ab", b"c"], &signature));
+    }
+
+    #[test]
+    fn every_domain_has_a_label_of_its_own() {
+        use Domain::*;
+        let all = [Request, Offer, Answer, Hello, Welcome, ServiceSalt, ServiceUuid];
+        let digests: std::collections::BTreeSet<_> = all.iter().map(|domain| domain.digest(&[])).collect();
+        assert_eq!(digests.len(), all.len());
+    }
+
+    #[test]
+    fn verification_is_strict() {
+        // The neutral element as key and commitment verifies any message unless checks are strict.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let mut signature = [0; 64];
+        signature[..32].copy_from_slice(&neutral);
+        let key = PublicKey::from_bytes(neutral);
+        assert!(!key.verifies(Domain::Request, &[b"anything"], &Signature(signature)));
+        // Neither a point of the curve, nor a panic.
+        let no_point = PublicKey::from_bytes([0xff; 32]);
+        assert!(!no_point.verifies(Domain::Request, &[], &Signature(signature)));
+    }
+
+    #[test]
+    fn debugging_shows_no_secret() {
+        let identity = Identity::from_secret([7; 32]);
+        let shown = format!("{identity:?}");
+        assert_eq!(shown, format!("Identity({})", identity.public_key()));
+        assert!(!shown.contains(&URL_SAFE_NO_PAD.encode([7; 32])) && !shown.contains("7, 7"));
+    }
+
+    #[test]
+    fn the_derived_is_secret_stable_and_bound_to_its_parts() {
+        let (a, b) = (Identity::from_secret([1; 32]), Identity::from_secret([2; 32]));
+        let salt = a.derive(Domain::ServiceSalt, &[b"alice", b"chat@1.0.0"]);
+        assert_eq!(salt, a.derive(Domain::ServiceSalt, &[b"alice", b"chat@1.0.0"]));
+        assert_ne!(salt, b.derive(Domain::ServiceSalt, &[b"alice", b"chat@1.0.0"]));
+        assert_ne!(salt, a.derive(Domain::ServiceSalt, &[b"alice", b"chat@1.0.1"]));
+    }
+
+    #[test]
+    fn keys_and_signatures_survive_their_text() {
+        let key = Identity::generate().public_key();
+        assert_eq!(key.to_string().parse::<PublicKey>().unwrap(), key);
+        for bad in ["", "AAAA", "!", &"A".repeat(44), &"A".repeat(1000)] {
+            assert!(bad.parse::<PublicKey>().is_err() && bad.parse::<Signature>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,11 +1,250 @@
-//! everlink: durable WebRTC peer-to-peer connections.
+//! Durable peer-to-peer connections over WebRTC.
+//!
+//! A *host* exposes a service under a name. A *peer* connects to it by that name or by its uuid.
+//! From then on they share a [`DurableConnection`]: it outlives the links beneath it, and what is
+//! sent on its channels arrives once and in order, or both sides are told that it did not.
+//!
+//! # Quick start
+//!
+//! Both ends in one process, over memory links, so that it runs anywhere. For the real thing leave
+//! the `transport` out (the default is WebRTC) and give `HttpSignaling` in place of
+//! [`MemorySignaling`](signaling::MemorySignaling).
+//!
+//! ```
+//! use everlink::link::memory::MemoryNetwork;
+//! use everlink::signaling::MemorySignaling;
+//! use everlink::{Client, Identity, ServiceConfig};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (network, signaling) = (MemoryNetwork::new(1), MemorySignaling::new());
+//! let client = || {
+//!     Client::builder(Identity::generate())
+//!         .signaling(signaling.clone())
+//!         .transport(network.transport())
+//!         .build()
+//! };
+//!
+//! // The host.
+//! let host = client();
+//! let config = ServiceConfig::new("alice".parse()?, "chat@1.0.0".parse()?);
+//! let service = host.expose_service(config).await?;
+//!
+//! // The peer, who was told the uuid. `connect("alice", "chat@1.0.0")` works, too.
+//! let peer = client();
+//! let connection = peer.connect_by_uuid(service.info().uuid).await?;
+//! let channel = connection.open_channel("notes")?;
+//! channel.send("first").await?;
+//!
+//! // The host again: one new session, and in it one new channel.
+//! let session = service.accept().await.ok_or("the service has stopped")?;
+//! let mut notes = session.accept_channel().await.ok_or("the connection is closed")?;
+//! assert_eq!(notes.recv().await?.as_text(), Some("first"));
+//!
+//! // Every link breaks. Neither side has to do anything about it.
+//! network.cut_all();
+//! channel.send("second").await?;
+//! assert_eq!(notes.recv().await?.as_text(), Some("second"));
+//!
+//! connection.close().await;
+//! peer.shutdown().await;
+//! host.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Three questions, three surfaces
+//!
+//! * *What is it now?* [`DurableConnection::state`], and
+//!   [`state_changed`](DurableConnection::state_changed) to wait for another one. A level: whoever
+//!   looks late still sees what holds.
+//! * *What happened?* [`DurableConnection::events`], [`DurableChannel::events`] and
+//!   [`DurableService::events`]. Edges, one for each transition. A subscriber that falls 256 behind
+//!   loses the oldest, and a `Lagged` event says how many.
+//! * *What did they say?* [`DurableChannel::recv`]. Lossless, in order. Asking for a message
+//!   acknowledges the one before, so what is acknowledged was handled, not merely received.
+//!
+//! There are no callbacks, but for the handler given to [`DurableService::serve`]. Every async
+//! method says in its documentation what dropping its future means; most are cancel-safe.
+//!
+//! ```
+//! use everlink::{ConnectionEvent, DurableConnection};
+//!
+//! async fn watch(connection: DurableConnection) {
+//!     let mut events = connection.events();
+//!     while let Some(event) = events.next().await {
+//!         match event {
+//!             ConnectionEvent::Connected { resumed: true, replayed, after } => {
+//!                 println!("back after {after:?}, {replayed} messages sent again");
+//!             }
+//!             ConnectionEvent::Disconnected { cause } => println!("link lost: {cause:?}"),
+//!             ConnectionEvent::Closed(reason) => println!("over: {reason}"),
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! # Channels
+//!
+//! A connection has any number of channels (up to [`ConnectionConfig::max_channels`] each way), named by
+//! their labels. Either side opens one by [`open_channel`](DurableConnection::open_channel); the other
+//! finds it by [`accept_channel`](DurableConnection::accept_channel) or by opening the same label.
+//! Channels do not wait for each other. A message has up to [`ConnectionConfig::max_message`]
+//! bytes (16 MiB); large ones travel in pieces, small ones share a packet.
+//!
+//! [`send`](DurableChannel::send) gives a [`Receipt`]. Drop it, or wait on
+//! [`Receipt::acked`] to know that the peer's application has the message.
+//! [`DurableConnection::flush`] waits for everything sent so far. A channel is a
+//! `futures` `Stream` and `Sink`, too, and [`split`](DurableChannel::split) gives its two
+//! directions to two tasks.
+//!
+//! # Queues
+//!
+//! While there is a link, `send` waits for room and nothing is ever dropped. While there is none,
+//! messages queue, bounded by [`QueueConfig`]: 1,000 messages, 16 MiB, 60 seconds. At the bound the
+//! oldest are dropped ([`WhenFull::DropOldest`]), and both sides hear of it: the sender by
+//! [`ChannelEvent::Overflow`] or [`ChannelEvent::Expired`] and by the [`Receipt`], the receiver by
+//! [`ChannelEvent::Gap`]. Only what was never transmitted is dropped.
+//!
+//! For a channel that never drops, and makes `send` wait instead:
+//!
+//! ```
+//! # fn example(connection: everlink::DurableConnection) -> Result<(), everlink::ChannelError> {
+//! use everlink::{ChannelConfig, QueueConfig};
+//!
+//! let ledger = connection.open_channel_with("ledger", ChannelConfig::queue(QueueConfig::lossless()))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Lossy channels
+//!
+//! For what is stale when it comes late, such as a cursor's position.
+//! [`ChannelConfig::lossy`] makes a channel that is a data channel of its own on each link, with no
+//! queue, no replay and no acknowledgement. What is sent while there is no link is gone. A message has
+//! at most 60 KiB.
+//!
+//! ```
+//! # fn example(connection: everlink::DurableConnection) -> Result<(), everlink::ChannelError> {
+//! use everlink::ChannelConfig;
+//!
+//! let cursors = connection.open_channel_with("cursors", ChannelConfig::lossy(false, 0))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Services
+//!
+//! [`Client::expose_service`] claims the username if it is free, publishes the service, refreshes
+//! its lease at 80 % and keeps [`ServiceConfig::pool_size`] offers ready. One offer serves any number
+//! of joiners, one after the other. [`DurableService::accept`] gives each *new* session; a peer that
+//! returns resumes its old one and is not accepted again. The uuid is derived from the owner's key,
+//! so it is the same after every refresh and restart. Keep the key: [`Identity::load_or_create`].
+//!
+//! A service is private unless [`ServiceConfig::public`] says otherwise: it is found by its uuid, or
+//! by its exact name and version, with [`ServiceConfig::token`] if one is set. A public one is listed by
+//! [`Client::services`], and found by requirement: `chat@^1.2`, `chat@1`.
+//!
+//! A session whose peer is away is kept for [`ConnectionConfig::park_for`] (5 minutes). A peer that
+//! finds its session gone gets [`CloseReason::SessionLost`], or a new session with
+//! [`SessionLost::StartFresh`].
+//!
+//! # Testing your own application
+//!
+//! [`MemoryNetwork`](link::memory::MemoryNetwork) and
+//! [`MemorySignaling`](signaling::MemorySignaling) need no socket, and keep to tokio's clock: with
+//! `#[tokio::test(start_paused = true)]` a test of a minute's outage takes
+//! milliseconds.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use everlink::link::memory::MemoryNetwork;
+//! use everlink::signaling::MemorySignaling;
+//! use everlink::{Client, ConnectionState, Identity, ServiceConfig};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+//! # runtime.block_on(async {
+//! let (network, signaling) = (MemoryNetwork::new(7), MemorySignaling::new());
+//! let client = |secret| {
+//!     Client::builder(Identity::from_secret([secret; 32]))
+//!         .signaling(signaling.clone())
+//!         .transport(network.transport())
+//!         .seed(7) // jitter, too, is the same each time
+//!         .build()
+//! };
+//! let (host, peer) = (client(1), client(2));
+//! let service = host.expose_service(ServiceConfig::new("alice".parse()?, "chat@1.0.0".parse()?)).await?;
+//! let mut connection = peer.connect("alice", "chat@1.0.0").await?;
+//!
+//! network.blackout(true); // nothing gets through, and nobody is told
+//! let channel = connection.open_channel("chat")?;
+//! channel.send("hello").await?; // queues
+//! assert!(matches!(connection.state_changed().await, ConnectionState::Reconnecting { .. }));
+//! tokio::time::sleep(Duration::from_secs(20)).await;
+//!
+//! network.blackout(false);
+//! let session = service.accept().await.ok_or("stopped")?;
+//! let mut chat = session.accept_channel().await.ok_or("closed")?;
+//! assert_eq!(chat.recv().await?.as_text(), Some("hello"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`MemorySignaling::set_reachable`](signaling::MemorySignaling::set_reachable) and
+//! [`restart`](signaling::MemorySignaling::restart) put the directory to the test. For faults on real
+//! WebRTC see `link::webrtc::Impairment`.
+//!
+//! # Parts of your own
+//!
+//! [`signaling::Signaling`] carries requests to a directory, [`link::Transport`] makes links. Implement
+//! either and give it to [`Client::builder`]. Nothing that signaling says is trusted: requests,
+//! session descriptions and the session itself are signed by the two ends.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! | --- | --- | --- |
+//! | `webrtc` | yes | `link::webrtc`, the default transport; needs tokio |
+//! | `http` | yes | `signaling::HttpSignaling` |
+//! | `server` | no | `signaling::server` |
+//! | `cli` | no | the `everlink` binary |
+//!
+//! Features only add. Without any, memory links and memory signaling are there.
+//!
+//! The protocol is in `docs/PROTOCOL.md`, the inner structure in `ARCHITECTURE.md`, the threat model in
+//! `SECURITY.md`.
 
-#![forbid(unsafe_code)]
-#![deny(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(missing_docs, clippy::disallowed_methods)]
 
+mod client;
+mod config;
+mod durable;
+mod error;
 mod identity;
 pub mod link;
+mod message;
+mod retry;
 mod runtime;
 pub mod signaling;
 
+pub use client::{Client, ClientBuilder, Target};
+pub use config::*;
+pub use durable::*;
+pub use error::*;
 pub use identity::{Identity, ParseKeyError, PublicKey, Signature};
+pub use message::{Message, Utf8Bytes};
+pub use runtime::{BoxFuture, BoxStream, Instant, MaybeSend, MaybeSync};
+
+/// Compiles and runs the README's examples.
+#[cfg(all(doctest, feature = "webrtc"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+/// Compiles the examples of the migration guide.
+#[cfg(all(doctest, feature = "webrtc", feature = "http"))]
+#[doc = include_str!("../MIGRATION.md")]
+mod migration {}

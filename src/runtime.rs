@@ -68,6 +68,7 @@ pub(crate) fn unix_millis() -> u64 {
 }
 
 /// Unpredictable bytes from the operating system or the browser.
+#[allow(clippy::disallowed_methods)]
 pub(crate) fn fill_random(bytes: &mut [u8]) {
     // Every supported platform has a source of randomness after boot; without one no key,
     // nonce or session secret could be made and nothing here would be safe to run.
@@ -152,6 +153,50 @@ impl Task {
         #[cfg(target_arch = "wasm32")]
         {
             !matches!(self.done.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty))
+        }
+    }
+}
+
+/// A deadline that can be moved. It may fire early, never late: whoever waits looks at the clock.
+#[derive(Default)]
+pub(crate) struct Timer {
+    armed: Option<Instant>,
+    #[cfg(not(target_arch = "wasm32"))]
+    sleep: Option<Pin<Box<tokio::time::Sleep>>>,
+    #[cfg(target_arch = "wasm32")]
+    sleep: Option<BoxFuture<'static, ()>>,
+}
+
+impl Timer {
+    /// Fires at `deadline` at the latest. A timer already set to an earlier time is left alone:
+    /// moving it for every packet would cost more than one early wake-up.
+    #[allow(clippy::disallowed_methods)]
+    pub(crate) fn set(&mut self, deadline: Instant) {
+        if self.armed.is_some_and(|armed| armed <= deadline) {
+            return;
+        }
+        self.armed = Some(deadline);
+        #[cfg(not(target_arch = "wasm32"))]
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(deadline.into()),
+            none => *none = Some(Box::pin(tokio::time::sleep_until(deadline.into()))),
+        }
+        #[cfg(target_arch = "wasm32")]
+        {
+            let wait = deadline.saturating_duration_since(now());
+            self.sleep = Some(Box::pin(sleep(wait)));
+        }
+    }
+
+    /// Ready once after it has fired.
+    pub(crate) fn poll(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        match (self.armed, &mut self.sleep) {
+            (Some(_), Some(sleep)) => {
+                std::task::ready!(sleep.as_mut().poll(cx));
+                self.armed = None;
+                std::task::Poll::Ready(())
+            }
+            _ => std::task::Poll::Pending,
         }
     }
 }

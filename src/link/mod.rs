@@ -101,7 +101,7 @@ pub trait Link: MaybeSend + MaybeSync + 'static {
     fn recv(&self) -> BoxFuture<'_, LinkEvent>;
 
     /// Opens the lossy stream `stream`, which the other end opens by the same number. Returns at
-    /// once; messages sent before it is open at both ends are lost.
+    /// once; messages sent before it is open at both ends are lost. One that is open stays as it is.
     fn open_lossy(&self, stream: u16, config: LossyConfig);
 
     /// Sends on a lossy stream, or drops the message if the stream is not open or is full.

@@ -5,15 +5,34 @@
 //! runs one in this process, `HttpSignaling` speaks to one behind HTTP, and `server` is that HTTP.
 
 pub(crate) mod auth;
+pub(crate) mod caller;
+pub(crate) mod dial;
 pub mod directory;
+pub(crate) mod host;
+#[cfg(feature = "http")]
+mod http;
+mod local;
 mod memory;
 mod names;
+mod negotiate;
+#[cfg(all(feature = "server", not(target_arch = "wasm32")))]
+pub mod server;
+#[cfg(feature = "http")]
+mod sse;
+pub(crate) mod subscription;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod testing;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod vectors;
+mod wire;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::auth::SignedRequest;
+pub use self::auth::{SignedRequest, Verified};
+#[cfg(feature = "http")]
+pub use self::http::{HttpSignaling, UrlError};
 pub use self::memory::MemorySignaling;
 pub use self::names::{NameError, OfferId, ServiceFqn, ServiceQuery, ServiceUuid, Username};
 use crate::identity::{PublicKey, Signature};
@@ -39,6 +58,11 @@ pub trait Signaling: MaybeSend + MaybeSync + 'static {
 
     /// A cheap question whether the directory can be reached now.
     fn probe(&self) -> BoxFuture<'_, Result<(), SignalingError>>;
+
+    /// How often to ask for events where they cannot be pushed. Does nothing where they can.
+    fn set_poll_interval(&self, interval: Duration) {
+        let _ = interval;
+    }
 }
 
 /// Events of one key, each with the cursor to resume after it.
@@ -99,6 +123,7 @@ pub enum Request {
         /// Which service.
         target: ServiceTarget,
         /// How long to wait for an offer, at most 30 s.
+        #[serde(rename = "wait_ms", with = "wire::millis")]
         wait: Duration,
     },
     /// Answers an offer that the signing key took.
@@ -115,6 +140,13 @@ pub enum Request {
         /// Where to go on.
         cursor: Option<Cursor>,
     },
+}
+
+impl Request {
+    /// Whether it changes what outlives a restart of the directory.
+    pub(crate) fn is_lasting(&self) -> bool {
+        matches!(self, Self::Claim { .. } | Self::Publish(_) | Self::Withdraw { .. })
+    }
 }
 
 /// Which service is meant.
@@ -160,9 +192,12 @@ pub struct Publish {
     /// Facts for the list.
     #[serde(default)]
     pub metadata: Metadata,
-    /// How long the lease shall be; the server may shorten it.
+    /// How long the lease shall be, 10 s to 24 h by default; the server may shorten it.
+    #[serde(rename = "ttl_ms", with = "wire::millis")]
     pub ttl: Duration,
-    /// Offers to add in the same step.
+    /// The offers that the host holds open. If there are any, they replace the pool, so that a
+    /// host which restarted leaves no offers behind that it no longer knows; those of them that
+    /// the server already has stay as they are. If there are none, the pool is untouched.
     #[serde(default)]
     pub offers: Vec<NewOffer>,
 }
@@ -175,7 +210,7 @@ pub struct NewOffer {
     pub id: OfferId,
     /// The session description.
     pub sdp: String,
-    /// The host's signature over service uuid, offer id and SDP (see [`auth`]).
+    /// The host's signature over service uuid, offer id and SDP (see `docs/PROTOCOL.md`).
     pub signature: Signature,
 }
 
@@ -230,6 +265,7 @@ pub struct Lease {
     /// The service.
     pub uuid: ServiceUuid,
     /// How long from now the lease runs: what counts, whatever either clock says.
+    #[serde(rename = "ttl_ms", with = "wire::millis")]
     pub ttl: Duration,
     /// When it ends, in milliseconds since 1970 by the server's clock; for people.
     pub expires_at: u64,
@@ -312,8 +348,11 @@ pub enum Event {
         /// The service.
         uuid: ServiceUuid,
     },
-    /// The server kept fewer events than the cursor asked for; some were missed. Re-present
-    /// leases and offers.
+    /// The first of a stream that was opened without a cursor: the place to go on from if the
+    /// stream breaks before anything else came.
+    Opened,
+    /// The server kept fewer events than the cursor asked for, or restarted; some were missed.
+    /// Re-present leases and offers.
     Missed,
 }
 
@@ -342,6 +381,19 @@ pub enum SignalingError {
 }
 
 impl SignalingError {
+    /// A refusal with the hint that belongs to its code.
+    pub(crate) fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::Refused { code, message: message.into(), hint: code.hint().to_owned(), retry_after: None }
+    }
+
+    /// Says when to try again.
+    pub(crate) fn retry_after(mut self, after: Duration) -> Self {
+        if let Self::Refused { retry_after, .. } = &mut self {
+            *retry_after = Some(after);
+        }
+        self
+    }
+
     /// Whether the same request may succeed later without anyone changing anything.
     pub fn is_temporary(&self) -> bool {
         match self {
@@ -356,6 +408,41 @@ impl SignalingError {
         match self {
             Self::Refused { code, .. } => Some(*code),
             _ => None,
+        }
+    }
+}
+
+impl ErrorCode {
+    /// What to do about it, in general.
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Malformed => "Send what docs/PROTOCOL.md describes for this route.",
+            Self::BadName => "Correct the name; the message says what is allowed.",
+            Self::BadDescription => "Send the session description as your WebRTC stack made it, signed.",
+            Self::BadUuid => "Derive the uuid from your own key, username, service and salt.",
+            Self::TooLarge => "Send less; the message says how much is allowed.",
+            Self::Unsigned => "Sign the request: an `authorization: Everlink ...` header is missing.",
+            Self::BadSignature => {
+                "Sign exactly what is sent, with the key that is named. Does a proxy rewrite paths?"
+            }
+            Self::Stale => {
+                "Set this machine's clock: it may differ from the server's by five minutes at most."
+            }
+            Self::Replayed => "Sign each request anew, with a nonce of its own.",
+            Self::NotYours => "Use the identity that made it.",
+            Self::UsernameTaken => "Choose another username, or use the identity that claimed this one.",
+            Self::UsernameUnclaimed => "Claim the username first.",
+            Self::ServiceNotFound => "Check the uuid or name, and that the host is running.",
+            Self::TokenNeeded => "Ask the owner of the service for its access token, or for its uuid.",
+            Self::OfferNotFound => "Take another offer.",
+            Self::OfferTaken => "Take another offer.",
+            Self::AlreadyAnswered => "Take another offer for another connection.",
+            Self::NoOffer => "The host did not respond. Check that it is running, and try again.",
+            Self::Quota => "Wait, or release what is no longer needed.",
+            Self::Busy => "Try again later.",
+            Self::NoRoute => "Routes begin with /v1/; see docs/PROTOCOL.md.",
+            Self::BadMethod => "See docs/PROTOCOL.md for the methods of this route.",
+            Self::Internal => "Look into the server's log.",
         }
     }
 }

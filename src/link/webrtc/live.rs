@@ -159,7 +159,14 @@ impl Link for Live {
 
     fn open_lossy(&self, stream: u16, config: LossyConfig) {
         let (sender, outgoing) = mpsc::channel(MAX_LOSSY_OUT);
-        self.lossy().insert(stream, sender);
+        {
+            let mut streams = self.lossy();
+            // A second one of the same number would close the first.
+            if streams.get(&stream).is_some_and(|open| !open.is_closed()) {
+                return;
+            }
+            streams.insert(stream, sender);
+        }
         let init = RTCDataChannelInit {
             ordered: config.ordered,
             max_retransmits: Some(config.max_retransmits),

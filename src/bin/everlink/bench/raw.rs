@@ -30,7 +30,7 @@ use webrtc::runtime::{
 };
 
 #[path = "../../../link/webrtc/impairment.rs"]
-mod impairment;
+pub mod impairment;
 use self::impairment::{ImpairedSocket, Impairment};
 
 /// How much care the raw program takes.
@@ -151,20 +151,31 @@ pub fn idle(pairs: usize, run: Duration) {
 
 type Work<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// Connects two ends, each on a thread of its own, and has each do its work.
+/// Connects two ends over a path with this delay each way.
 pub fn two_ends<A: Send + 'static, B: Send + 'static>(
     tuning: Tuning,
     delay: Duration,
     offering: impl FnOnce(Arc<End>) -> Work<A> + Send + 'static,
     answering: impl FnOnce(Arc<End>) -> Work<B> + Send + 'static,
 ) -> (A, B) {
-    let (offer_in, offer) = oneshot::channel();
-    let (answer_in, answer) = oneshot::channel();
     let impairment = (!delay.is_zero()).then(|| {
         let impairment = Impairment::new(0);
         impairment.set_delay(delay);
         impairment
     });
+    between(tuning, impairment, offering, answering)
+}
+
+/// Connects two ends, each on a thread of its own, and has each do its work. The impairment is the
+/// offering end's.
+pub fn between<A: Send + 'static, B: Send + 'static>(
+    tuning: Tuning,
+    impairment: Option<Impairment>,
+    offering: impl FnOnce(Arc<End>) -> Work<A> + Send + 'static,
+    answering: impl FnOnce(Arc<End>) -> Work<B> + Send + 'static,
+) -> (A, B) {
+    let (offer_in, offer) = oneshot::channel();
+    let (answer_in, answer) = oneshot::channel();
     let first = std::thread::spawn(move || {
         on_a_runtime(async move {
             let mut end = End::new(tuning, impairment).await;
@@ -184,7 +195,7 @@ pub fn two_ends<A: Send + 'static, B: Send + 'static>(
     });
     let second = std::thread::spawn(move || {
         on_a_runtime(async move {
-            let mut end = End::new(tuning, None).await;
+            let end = End::new(tuning, None).await;
             let answer = end.answer(offer.await.expect("the other end offers")).await;
             answer_in.send(answer).expect("the other end waits for the answer");
             end.open().await;

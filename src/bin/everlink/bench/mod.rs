@@ -1,0 +1,53 @@
+//! `everlink bench`: what the connection costs and gives, each figure beside that of a plain
+//! program on the same WebRTC stack, measured in turn in the same run.
+//!
+//! The two ends of a pair are threads with a current-thread runtime each, here as in [`raw`].
+//! Machines are noisy: what counts is the ratio of the medians.
+
+mod connect;
+mod ends;
+mod idle;
+mod raw;
+mod recovery;
+mod report;
+mod stream;
+
+use report::Report;
+
+/// Arguments of `everlink bench`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// One short round of everything but the long blackouts (about a minute).
+    #[arg(long)]
+    quick: bool,
+    /// Only these parts: connect, recovery, stream, idle.
+    #[arg(long, value_delimiter = ',', value_parser = PARTS)]
+    only: Vec<String>,
+    /// Measures this process for another one.
+    #[arg(long, hide = true)]
+    child: Option<String>,
+}
+
+const PARTS: [&str; 4] = ["connect", "recovery", "stream", "idle"];
+
+/// Measures and prints. An error says in one line what did not work.
+pub fn run(args: &BenchArgs, json: bool) -> Result<(), String> {
+    if let Some(child) = &args.child {
+        return idle::child(child);
+    }
+    let mut report = Report::new(json);
+    let wanted = |part: &str| args.only.is_empty() || args.only.iter().any(|only| only == part);
+    if wanted("connect") {
+        connect::run(&mut report, args.quick)?;
+    }
+    if wanted("stream") {
+        stream::run(&mut report, args.quick);
+    }
+    if wanted("recovery") {
+        recovery::run(&mut report, args.quick)?;
+    }
+    if wanted("idle") {
+        idle::run(&mut report, args.quick)?;
+    }
+    report.end()
+}

@@ -1,0 +1,50 @@
+//! What a host makes of a HELLO.
+
+use super::handshake::{Hello, RefuseCode, SessionSecret};
+use crate::identity::PublicKey;
+use crate::link::Binding;
+
+/// What a host knows of the session that a HELLO names.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    /// It is alive.
+    Alive {
+        peer: PublicKey,
+        secret: SessionSecret,
+        /// The peer has shown that it got the secret.
+        confirmed: bool,
+    },
+    /// The application closed it.
+    Closed { peer: PublicKey },
+}
+
+/// What to do with the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The session goes on over it.
+    Resume,
+    /// A new session begins with it.
+    Begin,
+    /// Say so and close it.
+    Refuse(RefuseCode, &'static str),
+}
+
+/// Decides over a HELLO whose signature was checked.
+pub(crate) fn decide(hello: &Hello, binding: Binding, known: Option<&Known>, has_room: bool) -> Decision {
+    use Decision::{Begin, Refuse, Resume};
+    match known {
+        Some(Known::Alive { peer, .. } | Known::Closed { peer }) if *peer != hello.key => {
+            Refuse(RefuseCode::Rejected, "the session belongs to another key")
+        }
+        Some(Known::Closed { .. }) => Refuse(RefuseCode::Closed, "the session was closed"),
+        Some(Known::Alive { secret, .. }) if hello.proves(secret, binding) => Resume,
+        // The WELCOME of the first link was lost, so the peer cannot know the secret yet.
+        Some(Known::Alive { confirmed: false, .. }) if hello.proof.is_none() => Resume,
+        Some(Known::Alive { .. }) => {
+            Refuse(RefuseCode::Rejected, "the proof of the session's secret is wrong")
+        }
+        None if hello.proof.is_some() => Refuse(RefuseCode::UnknownSession, "the session is not known here"),
+        None if !has_room => Refuse(RefuseCode::Full, "too many sessions"),
+        None => Begin,
+    }
+}

@@ -1,0 +1,28 @@
+//! The delivery protocol as a pure machine: no clock, no socket, no task.
+
+mod accept;
+mod backoff;
+mod channel;
+mod frames;
+mod handshake;
+mod inbox;
+mod outbox;
+mod path;
+mod session;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use accept::{Decision, Known, decide};
+pub(crate) use channel::{ChannelId, Signals};
+pub use handshake::SessionId;
+#[cfg(test)]
+pub(crate) use handshake::Terms;
+pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
+pub(crate) use inbox::{Consumed, Delivery};
+pub(crate) use outbox::cost;
+pub(crate) use path::{LinkId, LinkInfo};
+pub(crate) use session::{DialId, Ended, Output, Session};
+pub use wire::GapCause;
+pub(crate) use wire::{Decoder, Frame, VERSION};

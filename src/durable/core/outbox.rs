@@ -1,0 +1,586 @@
+//! The sending half of one channel: what waits, what is on its way, what was dropped.
+//!
+//! A message leaves the outbox when the peer acknowledges that it was consumed, or when the queue
+//! policy drops it; what was dropped stays as a gap, so that the peer hears of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use super::wire::{self, DataFrame, GapCause, Lossy};
+use crate::error::Misbehaviour;
+use crate::message::Message;
+use crate::runtime::Instant;
+
+/// What each message counts in windows and queues beyond its bytes, so that empty ones count too.
+pub(crate) const OVERHEAD: usize = 32;
+/// Dropped ranges that are remembered for the receipts of their messages.
+const MAX_DROPPED: usize = 4096;
+
+/// What a message costs in windows and queues.
+pub(crate) fn cost(message: &Message) -> u64 {
+    (message.len() + OVERHEAD) as u64
+}
+
+#[derive(Debug)]
+enum Entry {
+    Message { seq: u64, message: Message, queued_at: Instant },
+    Gap { from: u64, to: u64, cause: GapCause },
+    End { seq: u64 },
+}
+
+impl Entry {
+    fn last_seq(&self) -> u64 {
+        match self {
+            Self::Message { seq, .. } | Self::End { seq } => *seq,
+            Self::Gap { to, .. } => *to,
+        }
+    }
+
+    fn first_seq(&self) -> u64 {
+        match self {
+            Self::Message { seq, .. } | Self::End { seq } => *seq,
+            Self::Gap { from, .. } => *from,
+        }
+    }
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Pending,
+    Acked,
+    Dropped(GapCause),
+    Forgotten,
+}
+
+/// How many messages of how many bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub messages: usize,
+    pub bytes: u64,
+}
+
+impl Count {
+    fn add(&mut self, bytes: u64) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+
+    fn sub(&mut self, bytes: u64) {
+        self.messages -= 1;
+        self.bytes -= bytes;
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    /// Our number of the half-channel.
+    pub(super) half: u32,
+    /// In order of sequence numbers, without holes, from the oldest that is not acknowledged.
+    entries: VecDeque<Entry>,
+    /// The next entry to transmit on the current link.
+    next: usize,
+    /// Bytes of the next entry's message already transmitted on the current link.
+    offset: usize,
+    /// The highest number transmitted (or begun) on any link.
+    transmitted: u64,
+    /// The number of the next message.
+    next_seq: u64,
+    /// Consumed by the peer up to here.
+    acked: u64,
+    /// OPEN went out on the current link, or the peer knows the half-channel already.
+    announced: bool,
+    /// OPEN went out on any link.
+    ever_announced: bool,
+    /// The peer's window beyond its cursor.
+    window: u64,
+    /// Cost of what is beyond the peer's cursor and transmitted on the current link.
+    in_flight: u64,
+    /// Not transmitted on the current link.
+    waiting: Count,
+    /// Never transmitted on any link: what the queue policy may drop.
+    fresh: Count,
+    /// Everything held.
+    held: Count,
+    dropped: BTreeMap<u64, (u64, GapCause)>,
+    forgotten: u64,
+    ended: bool,
+}
+
+/// The window that a half-channel begins with, until the peer's first ACK says otherwise.
+pub(crate) const INITIAL_WINDOW: u64 = 512 << 10;
+
+impl Outbox {
+    pub(crate) fn new(half: u32) -> Self {
+        Self {
+            half,
+            entries: VecDeque::new(),
+            next: 0,
+            offset: 0,
+            transmitted: 0,
+            next_seq: 1,
+            acked: 0,
+            announced: false,
+            ever_announced: false,
+            window: INITIAL_WINDOW,
+            in_flight: 0,
+            waiting: Count::default(),
+            fresh: Count::default(),
+            held: Count::default(),
+            dropped: BTreeMap::new(),
+            forgotten: 0,
+            ended: false,
+        }
+    }
+
+    /// Takes a message and returns its number.
+    pub(crate) fn push(&mut self, message: Message, now: Instant) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let cost = cost(&message);
+        self.waiting.add(cost);
+        self.fresh.add(cost);
+        self.held.add(cost);
+        self.entries.push_back(Entry::Message { seq, message, queued_at: now });
+        seq
+    }
+
+    /// No message follows those taken so far.
+    pub(crate) fn end(&mut self) {
+        if !self.ended {
+            self.ended = true;
+            self.entries.push_back(Entry::End { seq: self.next_seq });
+            self.next_seq += 1;
+        }
+    }
+
+    /// What is not transmitted yet on the current link.
+    pub(crate) fn waiting(&self) -> Count {
+        self.waiting
+    }
+
+    /// What was never transmitted: its fate is in our hands alone.
+    pub(crate) fn fresh(&self) -> Count {
+        self.fresh
+    }
+
+    /// Everything not acknowledged.
+    pub(crate) fn held(&self) -> Count {
+        self.held
+    }
+
+    /// Messages that went out once and whose arrival is unknown.
+    pub(crate) fn unacked(&self) -> u64 {
+        let sent = |entry: &&Entry| entry.first_seq() <= self.transmitted;
+        self.entries.iter().take_while(sent).filter(|entry| matches!(entry, Entry::Message { .. })).count()
+            as u64
+    }
+
+    /// The number of the newest message taken.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.entries.iter().find_map(|entry| match entry {
+            Entry::Message { queued_at, .. } => Some(*queued_at),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn fate(&self, seq: u64) -> Fate {
+        if let Some((_, &(to, cause))) = self.dropped.range(..=seq).next_back()
+            && seq <= to
+        {
+            return Fate::Dropped(cause);
+        }
+        if seq <= self.forgotten {
+            Fate::Forgotten
+        } else if seq <= self.acked {
+            Fate::Acked
+        } else {
+            Fate::Pending
+        }
+    }
+
+    /// Whether everything taken so far, and the end if there is one, was acknowledged.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether the peer has acknowledged the end.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.ended && self.entries.is_empty()
+    }
+
+    /// Whether everything was handed to the current link.
+    pub(crate) fn is_transmitted(&self) -> bool {
+        self.next == self.entries.len()
+    }
+
+    /// Whether the peer can have heard of this half-channel.
+    pub(crate) fn was_announced(&self) -> bool {
+        self.ever_announced
+    }
+
+    // ------------------------------------------------------------- dropping
+
+    /// Drops the oldest message that was never transmitted. One that was may have arrived, and to
+    /// report it as dropped might be a lie.
+    pub(crate) fn drop_oldest(&mut self) -> bool {
+        let fresh = self.first_fresh();
+        let mut waiting = self.entries.range(fresh..);
+        match waiting.position(|entry| matches!(entry, Entry::Message { .. })) {
+            Some(at) => {
+                self.drop_at(fresh + at, GapCause::Overflow);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Drops what has waited for `max_age` of the time since `since`, when the link was lost, and
+    /// was never transmitted. What was transmitted may have arrived: its fate is settled when the
+    /// peer says where it stopped (`resumed`). Returns how many.
+    pub(crate) fn expire(&mut self, now: Instant, max_age: Duration, since: Instant, resumed: bool) -> u64 {
+        let mut index = if resumed { self.next } else { self.first_fresh() };
+        let mut expired = 0;
+        while let Some(entry) = self.entries.get(index) {
+            match entry {
+                Entry::Message { queued_at, .. } => {
+                    if now.saturating_duration_since((*queued_at).max(since)) < max_age {
+                        break;
+                    }
+                    index = self.drop_at(index, GapCause::Expired);
+                    expired += 1;
+                }
+                _ => index += 1,
+            }
+        }
+        expired
+    }
+
+    /// When the oldest message that was never transmitted expires.
+    pub(crate) fn expires_at(&self, max_age: Duration, since: Instant) -> Option<Instant> {
+        self.entries.range(self.first_fresh()..).find_map(|entry| match entry {
+            Entry::Message { queued_at, .. } => (*queued_at).max(since).checked_add(max_age),
+            _ => None,
+        })
+    }
+
+    /// The first entry that was never transmitted on any link.
+    fn first_fresh(&self) -> usize {
+        self.entries.partition_point(|entry| entry.last_seq() <= self.transmitted)
+    }
+
+    /// Drops every message.
+    pub(crate) fn drop_all(&mut self, cause: GapCause) {
+        self.drop_if(cause, |_, _| true);
+    }
+
+    /// Drops what the peer does not take.
+    pub(crate) fn drop_larger(&mut self, max_message: u64) {
+        self.drop_if(GapCause::TooLarge, |_, message| message.len() as u64 > max_message);
+    }
+
+    fn drop_if(&mut self, cause: GapCause, doomed: impl Fn(u64, &Message) -> bool) {
+        let mut index = 0;
+        while let Some(entry) = self.entries.get(index) {
+            index = match entry {
+                Entry::Message { seq, message, .. } if doomed(*seq, message) => self.drop_at(index, cause),
+                _ => index + 1,
+            };
+        }
+    }
+
+    /// Turns the message at `index` into a gap, joined with its neighbours of the same cause.
+    /// Returns where to look next.
+    fn drop_at(&mut self, index: usize, cause: GapCause) -> usize {
+        let Entry::Message { seq, ref message, .. } = self.entries[index] else { return index + 1 };
+        let cost = cost(message);
+        self.held.sub(cost);
+        if seq > self.transmitted {
+            self.fresh.sub(cost);
+        }
+        if index < self.next {
+            // A retransmission is no longer needed for it; the gap goes out instead.
+            self.in_flight -= cost + self.offset as u64;
+            self.next -= 1;
+            let requeued = self.next - index;
+            for at in index + 1..index + 1 + requeued {
+                if let Entry::Message { message, .. } = &self.entries[at] {
+                    let cost = (message.len() + OVERHEAD) as u64;
+                    self.in_flight -= cost;
+                    self.waiting.add(cost);
+                }
+            }
+            self.next = index;
+            self.offset = 0;
+        } else {
+            self.waiting.sub(cost);
+            if index == self.next && self.offset > 0 {
+                self.in_flight -= self.offset as u64;
+                self.offset = 0;
+            }
+        }
+        self.entries[index] = Entry::Gap { from: seq, to: seq, cause };
+        self.remember_dropped(seq, cause);
+        if let Some(Entry::Gap { from, cause: other, .. }) = self.entries.get(index + 1)
+            && *other == cause
+            && *from == seq + 1
+            && let Some(Entry::Gap { to: end, .. }) = self.entries.remove(index + 1)
+        {
+            self.entries[index] = Entry::Gap { from: seq, to: end, cause };
+        }
+        if index > self.next
+            && let Entry::Gap { to: end, .. } = self.entries[index]
+            && let Entry::Gap { to, cause: other, .. } = &mut self.entries[index - 1]
+            && *other == cause
+        {
+            *to = end;
+            self.entries.remove(index);
+            return index;
+        }
+        index + 1
+    }
+
+    fn remember_dropped(&mut self, seq: u64, cause: GapCause) {
+        if let Some((_, (to, other))) = self.dropped.range_mut(..seq).next_back()
+            && *to + 1 == seq
+            && *other == cause
+        {
+            *to = seq;
+        } else {
+            self.dropped.insert(seq, (seq, cause));
+        }
+        if self.dropped.len() > MAX_DROPPED
+            && let Some((_, (to, _))) = self.dropped.pop_first()
+        {
+            self.forgotten = self.forgotten.max(to);
+        }
+    }
+
+    // ---------------------------------------------------------- the link
+
+    /// The link is gone: what was on its way waits again.
+    pub(crate) fn rewind(&mut self) {
+        self.next = 0;
+        self.offset = 0;
+        self.in_flight = 0;
+        self.announced = false;
+        self.waiting = self.held;
+    }
+
+    /// The session is lost: what was on its way may or may not have arrived and is given up; the
+    /// rest waits for the next session, whose half-channel begins where the peer must hear of it.
+    pub(crate) fn restart(&mut self) {
+        self.rewind();
+        let transmitted = self.transmitted;
+        self.drop_if(GapCause::SessionLost, |seq, _| seq <= transmitted);
+        self.ever_announced = false;
+        self.window = INITIAL_WINDOW;
+        self.acked = self.entries.front().map_or(self.next_seq, Entry::first_seq) - 1;
+        self.transmitted = self.acked;
+    }
+
+    /// A link is back and the peer says where it stopped. Returns how many messages go out again.
+    pub(crate) fn resume(&mut self, consumed: u64, received: u64, window: u64) -> Result<u64, Misbehaviour> {
+        self.rewind();
+        self.announced = true;
+        self.handle_ack(consumed, window)?;
+        if received > self.transmitted.max(self.acked) {
+            return Err(Misbehaviour::AckOfUnsent(received));
+        }
+        // What the peer holds, but has not consumed, is kept and not sent again.
+        while self.next < self.entries.len() && self.entries[self.next].last_seq() <= received {
+            if let Entry::Message { message, .. } = &self.entries[self.next] {
+                let cost = cost(message);
+                self.in_flight += cost;
+                self.waiting.sub(cost);
+            }
+            self.next += 1;
+        }
+        let again = |entry: &&Entry| entry.last_seq() <= self.transmitted;
+        let replayed = self.entries.range(self.next..).take_while(again);
+        Ok(replayed.filter(|entry| matches!(entry, Entry::Message { .. })).count() as u64)
+    }
+
+    /// The peer knows this half-channel no more because it ended there.
+    pub(crate) fn forget_all(&mut self) {
+        self.acked = self.last_seq();
+        self.entries.clear();
+        self.waiting = Count::default();
+        self.fresh = Count::default();
+        self.held = Count::default();
+        self.in_flight = 0;
+        self.next = 0;
+        self.offset = 0;
+    }
+
+    /// The peer consumed everything up to `cursor`. Returns whether that is news.
+    pub(crate) fn handle_ack(&mut self, cursor: u64, window: u64) -> Result<bool, Misbehaviour> {
+        if cursor > self.transmitted.max(self.acked) {
+            return Err(Misbehaviour::AckOfUnsent(cursor));
+        }
+        if cursor < self.acked {
+            return Ok(false); // an old one
+        }
+        self.window = window;
+        if cursor == self.acked {
+            return Ok(true);
+        }
+        self.acked = cursor;
+        while self.entries.front().is_some_and(|entry| entry.last_seq() <= cursor) {
+            let front = self.entries.pop_front();
+            let sent = self.next > 0;
+            self.next = self.next.saturating_sub(1);
+            if let Some(Entry::Message { message, .. }) = front {
+                let cost = cost(&message);
+                self.held.sub(cost);
+                if sent {
+                    self.in_flight -= cost;
+                } else {
+                    // Acknowledged late: it waits to be sent again, and need not be.
+                    self.waiting.sub(cost);
+                    self.in_flight -= self.offset as u64;
+                    self.offset = 0;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether there is something to transmit now, inside the peer's window.
+    pub(crate) fn wants_to_transmit(&self) -> bool {
+        match self.entries.get(self.next) {
+            None => !self.announced && !self.ended,
+            Some(Entry::Message { message, .. }) => {
+                self.in_flight == 0
+                    || self.offset > 0 && self.in_flight < self.window
+                    || self.in_flight + (cost(message)).min(MIN_PIECE) <= self.window
+            }
+            Some(_) => true,
+        }
+    }
+
+    /// Names the half-channel to the peer, if it does not know it. Returns whether it fitted.
+    pub(crate) fn announce(
+        &mut self,
+        out: &mut BytesMut,
+        limit: usize,
+        label: &str,
+        lossy: Option<Lossy>,
+    ) -> bool {
+        // With nothing left after its end there is nothing to name.
+        if !self.announced && !self.is_finished() {
+            if out.len() + wire::open_len(label) > limit {
+                return false;
+            }
+            let first = self.entries.front().map_or(self.next_seq, Entry::first_seq);
+            wire::put_open(out, self.half, first, lossy, label);
+            self.announced = true;
+            self.ever_announced = true;
+        }
+        true
+    }
+
+    /// Writes as much as fits into `out`, whose length shall not pass `limit` and whose messages
+    /// begin at `start`. Returns whether the packet is full for this half-channel.
+    pub(crate) fn transmit(&mut self, out: &mut BytesMut, start: usize, limit: usize) -> bool {
+        while let Some(entry) = self.entries.get(self.next) {
+            match entry {
+                Entry::Gap { from, to, cause } => {
+                    if out.len() + wire::SKIP_LEN > limit {
+                        return true;
+                    }
+                    wire::put_skip(out, self.half, *from, *to, *cause);
+                    self.transmitted = self.transmitted.max(*to);
+                    self.next += 1;
+                }
+                Entry::End { seq } => {
+                    if out.len() + wire::SKIP_LEN > limit {
+                        return true;
+                    }
+                    wire::put_end(out, self.half, *seq);
+                    self.transmitted = self.transmitted.max(*seq);
+                    self.next += 1;
+                }
+                Entry::Message { message, .. } => {
+                    if !self.wants_to_transmit() {
+                        return false;
+                    }
+                    let whole = wire::DATA_HEADER + wire::message_len(message.len());
+                    let room = limit.saturating_sub(out.len());
+                    // A message that fits into no packet, or just not into one that it would have
+                    // to itself but for other frames, goes in pieces.
+                    let alone = out.len() == start;
+                    if self.offset > 0 || whole > limit || (alone && whole > room) {
+                        if self.fragment(out, room, alone) {
+                            return true;
+                        }
+                    } else if whole > room {
+                        return true;
+                    } else {
+                        self.whole_messages(out, limit);
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// As many whole messages as fit, at least one.
+    fn whole_messages(&mut self, out: &mut BytesMut, limit: usize) {
+        let mut frame = None;
+        while let Some(Entry::Message { seq, message, .. }) = self.entries.get(self.next) {
+            let fits = out.len() + wire::message_len(message.len()) <= limit;
+            if frame.as_ref().is_some_and(|frame: &DataFrame| frame.is_full() || !fits)
+                || !self.wants_to_transmit()
+            {
+                break;
+            }
+            let frame = frame.get_or_insert_with(|| DataFrame::begin(out, self.half, *seq));
+            frame.put(out, message);
+            let cost = cost(message);
+            if *seq > self.transmitted {
+                self.transmitted = *seq;
+                self.fresh.sub(cost);
+            }
+            self.in_flight += cost;
+            self.waiting.sub(cost);
+            self.next += 1;
+        }
+        if let Some(frame) = frame {
+            frame.end(out);
+        }
+    }
+
+    /// The next piece of a large message. Returns whether there was no room for one.
+    fn fragment(&mut self, out: &mut BytesMut, room: usize, alone: bool) -> bool {
+        let Some(Entry::Message { seq, message, .. }) = self.entries.get(self.next) else { return false };
+        let left = message.len() - self.offset;
+        let length = left.min(room.saturating_sub(wire::DATA_HEADER));
+        if length == 0 || (length < left && length < MIN_PIECE as usize && !alone) {
+            return true;
+        }
+        wire::put_fragment(out, self.half, *seq, message, self.offset, length);
+        if *seq > self.transmitted {
+            self.transmitted = *seq;
+            self.fresh.sub(cost(message));
+        }
+        self.in_flight += length as u64;
+        self.offset += length;
+        if self.offset == message.len() {
+            self.in_flight += OVERHEAD as u64;
+            self.waiting.sub(cost(message));
+            self.next += 1;
+            self.offset = 0;
+        }
+        false
+    }
+}
+
+/// Pieces smaller than this are not worth a packet of their own.
+const MIN_PIECE: u64 = 1024;

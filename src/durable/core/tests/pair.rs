@@ -1,0 +1,593 @@
+//! A dialing and an accepting session with a simulated network between them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::super::*;
+use crate::config::{ChannelConfig, ConnectionConfig};
+use crate::durable::dialer::DialFailure;
+use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState, Events};
+use crate::error::{CloseReason, DialError, SendError};
+use crate::identity::Identity;
+use crate::link::{Binding, LinkError};
+use crate::message::Message;
+use crate::runtime::Instant;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    Dialer,
+    Acceptor,
+}
+pub use Side::{Acceptor, Dialer};
+
+impl Side {
+    pub fn other(self) -> Self {
+        if self == Dialer { Acceptor } else { Dialer }
+    }
+}
+
+/// What the simulated network does.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Packets and dials go through.
+    pub up: bool,
+    pub delay: Duration,
+    /// Signaling refuses at once, instead of the dial hanging, while the network is down.
+    pub fails_fast: bool,
+    /// Dials that begin now never come to a link.
+    pub dials_hang: bool,
+    pub max_frame: usize,
+}
+
+struct Link {
+    ends: [bool; 2],
+    to: [VecDeque<(Instant, Bytes)>; 2],
+    /// Told `Down` at this time.
+    down: [Option<Instant>; 2],
+    /// The accepting end has read HELLO.
+    adopted: bool,
+}
+
+/// One side, with everything its application saw.
+pub struct End {
+    pub session: Option<Session>,
+    pub events: Vec<ConnectionEvent>,
+    pub states: Vec<ConnectionState>,
+    pub timeout: Option<Instant>,
+    readers: BTreeMap<ChannelId, Reader>,
+}
+
+#[derive(Default)]
+struct Reader {
+    batch: VecDeque<Delivery>,
+    last: Option<(u64, u64)>,
+}
+
+pub struct Pair {
+    pub now: Instant,
+    pub rng: StdRng,
+    pub network: Network,
+    pub dialer: End,
+    pub acceptor: End,
+    pub config: ConnectionConfig,
+    identities: [Identity; 2],
+    links: BTreeMap<LinkId, Link>,
+    next_link: u64,
+    dials: Vec<(DialId, Instant, Option<Instant>)>,
+    /// Sessions the host began, to see that none is begun twice.
+    pub begun: usize,
+    pub packets: u64,
+    /// When attempts were started, and how many of them were cancelled.
+    pub dialed: Vec<Instant>,
+    pub cancelled: usize,
+    /// The host settings, if they differ.
+    pub acceptor_config: Option<ConnectionConfig>,
+    /// Every packet and its sender, if asked for.
+    pub log: Option<Vec<(Side, Bytes)>>,
+    /// What the host says to every HELLO, if not what it should.
+    pub refuse: Option<(RefuseCode, &'static str)>,
+    /// The host reads no HELLO.
+    pub mute: bool,
+    pub trace: bool,
+}
+
+/// Longer than any attempt may take.
+const NEVER: Duration = Duration::from_secs(1_000_000);
+
+fn index(side: Side) -> usize {
+    usize::from(side == Acceptor)
+}
+
+impl End {
+    fn new() -> Self {
+        Self { session: None, events: vec![], states: vec![], timeout: None, readers: BTreeMap::new() }
+    }
+
+    pub fn session(&mut self) -> &mut Session {
+        self.session.as_mut().expect("the session exists")
+    }
+
+    pub fn connected(&self) -> bool {
+        matches!(self.states.last(), Some(ConnectionState::Connected))
+    }
+}
+
+impl Pair {
+    #[allow(clippy::disallowed_methods)]
+    pub fn new(seed: u64, config: ConnectionConfig) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        // An hour ahead: a forgotten look at the real clock cannot pass.
+        let now = Instant::now() + Duration::from_secs(3600);
+        let identities = [Identity::from_secret([1; 32]), Identity::from_secret([2; 32])];
+        let mut dialer = End::new();
+        dialer.session = Some(Session::dialer(identities[0].clone(), config.clone(), now, rng.random()));
+        Self {
+            now,
+            rng,
+            network: Network {
+                up: true,
+                delay: Duration::from_millis(5),
+                fails_fast: false,
+                dials_hang: false,
+                max_frame: 65_536,
+            },
+            dialer,
+            acceptor: End::new(),
+            config,
+            identities,
+            links: BTreeMap::new(),
+            next_link: 1,
+            dials: vec![],
+            begun: 0,
+            packets: 0,
+            dialed: vec![],
+            cancelled: 0,
+            acceptor_config: None,
+            log: None,
+            refuse: None,
+            mute: false,
+            trace: std::env::var_os("TRACE").is_some(),
+        }
+    }
+
+    pub fn connected(seed: u64, config: ConnectionConfig) -> Self {
+        let mut pair = Self::new(seed, config);
+        pair.start();
+        pair.run_until(|pair| pair.dialer.connected() && pair.acceptor.connected());
+        pair
+    }
+
+    pub fn start(&mut self) {
+        let now = self.now;
+        self.dialer.session().start(now);
+        self.drain(Dialer);
+    }
+
+    pub fn end(&mut self, side: Side) -> &mut End {
+        if side == Dialer { &mut self.dialer } else { &mut self.acceptor }
+    }
+
+    pub fn session(&mut self, side: Side) -> &mut Session {
+        self.end(side).session()
+    }
+
+    /// Carries out everything the session wants, until it says when to come back.
+    pub fn drain(&mut self, side: Side) {
+        loop {
+            let now = self.now;
+            let end = self.end(side);
+            let Some(session) = &mut end.session else { return };
+            let output = session.poll_output(now);
+            match output {
+                Output::Transmit { link, packet } => {
+                    session.handle_sent(link);
+                    self.transmit(side, link, packet.freeze());
+                }
+                Output::Dial { dial, .. } => {
+                    let took = if self.network.dials_hang { NEVER } else { self.network.delay * 3 };
+                    self.dials.push((dial, self.now, self.network.up.then(|| self.now + took)));
+                    self.dialed.push(self.now);
+                }
+                Output::CancelDial(dial) => {
+                    self.dials.retain(|(id, ..)| *id != dial);
+                    self.cancelled += 1;
+                }
+                Output::Hangup(link) => self.close_end(link, side),
+                Output::Event(event) => {
+                    if self.trace {
+                        eprintln!("{side:?} {event:?}");
+                    }
+                    self.end(side).events.push(event);
+                }
+                Output::State(state) => self.end(side).states.push(state),
+                Output::Timeout(at) => {
+                    end.timeout = at;
+                    return;
+                }
+                Output::OpenLossy { .. } | Output::CloseLossy { .. } | Output::SendLossy { .. } => {}
+            }
+        }
+    }
+
+    fn transmit(&mut self, from: Side, link: LinkId, packet: Bytes) {
+        self.packets += 1;
+        if let Some(log) = &mut self.log {
+            log.push((from, packet.clone()));
+        }
+        let at = self.now + self.network.delay;
+        if let Some(link) = self.links.get_mut(&link)
+            && link.ends == [true, true]
+            && link.down == [None, None]
+        {
+            link.to[index(from.other())].push_back((at, packet));
+        }
+    }
+
+    fn close_end(&mut self, id: LinkId, side: Side) {
+        let at = self.now + self.network.delay;
+        let up = self.network.up;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.ends[index(side)] = false;
+        link.to[index(side)].clear();
+        // Nobody hears of a close in a dead network.
+        if up && link.ends[index(side.other())] {
+            link.down[index(side.other())].get_or_insert(at);
+        }
+        if link.ends == [false, false] {
+            self.links.remove(&id);
+        }
+    }
+
+    /// Every link ends, and both ends hear of it.
+    pub fn cut(&mut self) {
+        let at = self.now;
+        for link in self.links.values_mut() {
+            link.down = link.ends.map(|open| open.then_some(at));
+            link.to = [VecDeque::new(), VecDeque::new()];
+        }
+    }
+
+    pub fn links(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Attempts under way.
+    pub fn dialing(&self) -> usize {
+        self.dials.len()
+    }
+
+    /// The attempts under way hang from now on.
+    pub fn hang_dials(&mut self) {
+        let now = self.now;
+        self.dials.iter_mut().for_each(|(_, _, ready)| *ready = Some(now + NEVER));
+    }
+
+    /// How many channels each side remembers.
+    pub fn channels(&mut self) -> [usize; 2] {
+        [Dialer, Acceptor].map(|side| self.session(side).channels.len())
+    }
+
+    /// The newest link.
+    pub fn link(&self) -> LinkId {
+        *self.links.keys().next_back().expect("there is a link")
+    }
+
+    /// Hands a packet to one side as if the other had sent it.
+    pub fn inject(&mut self, to: Side, packet: impl Into<Bytes>) {
+        let (now, link) = (self.now, self.link());
+        self.session(to).handle_packet(now, link, packet.into());
+        self.drain(to);
+    }
+
+    pub fn identity(&self, side: Side) -> &Identity {
+        &self.identities[index(side)]
+    }
+
+    pub fn close(&mut self, side: Side) {
+        let now = self.now;
+        self.session(side).close(now);
+        self.drain(side);
+    }
+
+    pub fn close_channel(&mut self, side: Side, channel: ChannelId) {
+        self.session(side).close_channel(channel);
+        self.drain(side);
+    }
+
+    pub fn accept(&mut self, side: Side) -> Option<ChannelId> {
+        self.session(side).accept()
+    }
+
+    /// Which message was acknowledged, or why it will not be; `None` while it is open.
+    pub fn fate(&mut self, side: Side, channel: ChannelId, seq: u64) -> Option<Result<(), SendError>> {
+        self.session(side).fate(channel, seq)
+    }
+
+    pub fn close_reason(&mut self, side: Side) -> Option<CloseReason> {
+        self.session(side).close_reason().cloned()
+    }
+
+    pub fn channel_events(&mut self, side: Side, channel: ChannelId) -> Events<ChannelEvent> {
+        self.session(side).signals(channel).expect("it is open").events.subscribe()
+    }
+
+    fn dial_step(&mut self) -> bool {
+        let now = self.now;
+        let timeout = self.config.connect_timeout;
+        for at in 0..self.dials.len() {
+            let (dial, since, ready) = self.dials[at];
+            let failure = |error| DialFailure { error, permanent: false, retry_after: None };
+            if !self.network.up {
+                self.dials[at].2 = None;
+                if self.network.fails_fast {
+                    self.dials.remove(at);
+                    let error = DialError::Link(LinkError::Failed("no network".into()));
+                    self.dialer.session().handle_dial_failed(now, dial, failure(error));
+                    self.drain(Dialer);
+                    return true;
+                }
+            } else if ready.is_none() {
+                // The checks of a hanging attempt get through as soon as the network is back.
+                self.dials[at].2 = Some(now + self.network.delay * 3);
+            } else if ready.is_some_and(|ready| ready <= now) {
+                self.dials.remove(at);
+                let id = LinkId(self.next_link);
+                self.next_link += 1;
+                let link =
+                    Link { ends: [true, true], to: Default::default(), down: [None, None], adopted: false };
+                self.links.insert(id, link);
+                let (info, peer) = (self.info(id), self.identities[1].public_key());
+                self.dialer.session().handle_link_up(now, dial, id, info, peer);
+                self.drain(Dialer);
+                return true;
+            }
+            if now >= since + timeout {
+                self.dials.remove(at);
+                self.dialer.session().handle_dial_failed(now, dial, failure(DialError::TimedOut));
+                self.drain(Dialer);
+                return true;
+            }
+        }
+        false
+    }
+
+    pub fn info(&self, link: LinkId) -> LinkInfo {
+        let mut binding = [0; 32];
+        binding[..8].copy_from_slice(&link.0.to_be_bytes());
+        LinkInfo { binding: Binding(binding), max_frame: self.network.max_frame, receive_window: 4 << 20 }
+    }
+
+    /// One packet or end of a link that is due. Returns whether there was one.
+    fn link_step(&mut self) -> bool {
+        let now = self.now;
+        for side in [Dialer, Acceptor] {
+            let ids: Vec<_> = self.links.keys().copied().collect();
+            for id in ids {
+                let network_up = self.network.up;
+                let Some(link) = self.links.get_mut(&id) else { continue };
+                let queue = &mut link.to[index(side)];
+                if network_up && queue.front().is_some_and(|(at, _)| *at <= now) && link.ends[index(side)] {
+                    let (_, packet) = queue.pop_front().expect("it has a front");
+                    if side == Acceptor && !link.adopted {
+                        link.adopted = true;
+                        self.adopt(id, packet);
+                    } else {
+                        if let Some(session) = &mut self.end(side).session {
+                            session.handle_packet(now, id, packet);
+                        }
+                    }
+                    self.drain(side);
+                    return true;
+                }
+                if queue.is_empty() && link.down[index(side)].is_some_and(|at| at <= now) {
+                    link.ends[index(side)] = false;
+                    link.down[index(side)] = None;
+                    if link.ends == [false, false] {
+                        self.links.remove(&id);
+                    }
+                    if let Some(session) = &mut self.end(side).session {
+                        session.handle_link_down(now, id, LinkError::ClosedByPeer);
+                    }
+                    self.drain(side);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// What the service does with the first packet of a link.
+    fn adopt(&mut self, id: LinkId, packet: Bytes) {
+        let info = self.info(id);
+        let length = packet.len();
+        let Ok(Some(Frame::Hello(body))) = Decoder::new(packet).frame() else { panic!("no HELLO first") };
+        let hello =
+            Hello::decode(&body, info.binding, self.identities[1].public_key()).expect("a good HELLO");
+        let known = self.acceptor.session.as_ref().filter(|session| session.id() == hello.session);
+        let known = known.and_then(Session::known);
+        let now = self.now;
+        if self.mute {
+            return;
+        }
+        let decision = match self.refuse {
+            Some((code, text)) => Decision::Refuse(code, text),
+            None => decide(&hello, info.binding, known.as_ref(), true),
+        };
+        let resumed = match decision {
+            Decision::Resume => true,
+            Decision::Begin => {
+                let secret = SessionSecret([9; 32]);
+                let (host, seed) = (self.identities[1].clone(), self.rng.random());
+                let config = self.acceptor_config.as_ref().unwrap_or(&self.config).clone();
+                let id = hello.session;
+                self.acceptor = End::new();
+                self.acceptor.session =
+                    Some(Session::acceptor(host, hello.key, id, secret, config, now, seed));
+                self.begun += 1;
+                false
+            }
+            Decision::Refuse(code, text) => {
+                let refuse = Refuse { code, text: text.into() };
+                let frame = refuse.encode(&self.identities[1], info.binding, &body);
+                self.transmit(Acceptor, id, frame.freeze());
+                return;
+            }
+        };
+        let session = self.acceptor.session();
+        session.handle_adopted(now, id, info, &hello, &body, length, resumed).expect("good terms");
+    }
+
+    /// The host restarts and has forgotten everything.
+    pub fn forget_host(&mut self) {
+        let ids: Vec<_> = self.links.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.close_end(id, Acceptor));
+        self.acceptor = End::new();
+    }
+
+    fn timeout_step(&mut self) -> bool {
+        let now = self.now;
+        for side in [Dialer, Acceptor] {
+            let end = self.end(side);
+            if end.timeout.is_some_and(|at| at <= now)
+                && let Some(session) = &mut end.session
+            {
+                session.handle_timeout(now);
+                self.drain(side);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Everything that is due now.
+    pub fn settle(&mut self) {
+        let mut steps = 0;
+        while self.link_step() || self.dial_step() || self.timeout_step() {
+            steps += 1;
+            assert!(steps < 200_000, "the sessions never come to rest");
+        }
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        let mut times: Vec<Instant> =
+            [self.dialer.timeout, self.acceptor.timeout].into_iter().flatten().collect();
+        times.extend(self.dials.iter().map(|(_, since, _)| *since + self.config.connect_timeout));
+        if self.network.up {
+            times.extend(self.dials.iter().filter_map(|(_, _, ready)| *ready));
+            times.extend(self.links.values().flat_map(|link| {
+                let ends = link.to.iter().zip(link.ends).filter(|(_, open)| *open);
+                ends.filter_map(|(queue, _)| queue.front().map(|(at, _)| *at)).collect::<Vec<_>>()
+            }));
+        }
+        times.extend(self.links.values().flat_map(|link| link.down.iter().flatten().copied()));
+        times.into_iter().min()
+    }
+
+    fn why(&self) -> String {
+        let links = self
+            .links
+            .iter()
+            .map(|(id, link)| format!("{id:?} {:?} {:?} {:?}", link.ends, link.down, link.to));
+        let timeouts = [self.dialer.timeout, self.acceptor.timeout];
+        format!("{:?} {timeouts:?} {:?} {:?}", self.now, self.dials, links.collect::<Vec<_>>())
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        let mut still = (self.now, 0);
+        loop {
+            self.settle();
+            still = if still.0 == self.now { (self.now, still.1 + 1) } else { (self.now, 0) };
+            assert!(still.1 < 1000, "what is due is not done: {:?}", self.why());
+            match self.next_time() {
+                Some(next) if next <= until => self.now = self.now.max(next),
+                _ => break,
+            }
+        }
+        self.now = until;
+        self.settle();
+    }
+
+    pub fn run_until(&mut self, done: impl Fn(&Pair) -> bool) {
+        for _ in 0..2_000_000 {
+            self.settle();
+            if done(self) {
+                return;
+            }
+            let next = self.next_time().expect("nothing will ever happen again");
+            self.now = self.now.max(next);
+        }
+        panic!("it never happens: {:?} / {:?}", self.dialer.states.last(), self.acceptor.states.last());
+    }
+
+    // ------------------------------------------------- what applications do
+
+    pub fn open(&mut self, side: Side, label: &str) -> ChannelId {
+        self.open_with(side, label, ChannelConfig::default())
+    }
+
+    pub fn open_with(&mut self, side: Side, label: &str, config: ChannelConfig) -> ChannelId {
+        let id = self.session(side).open(label, config).expect("a new channel");
+        self.drain(side);
+        id
+    }
+
+    /// A channel that both sides have open under one label.
+    pub fn channel(&mut self, label: &str) -> (ChannelId, ChannelId) {
+        (self.open(Dialer, label), self.open(Acceptor, label))
+    }
+
+    pub fn send(&mut self, side: Side, channel: ChannelId, message: impl Into<Message>) -> Option<u64> {
+        let now = self.now;
+        let sent = self.session(side).send(channel, message.into(), now);
+        self.drain(side);
+        sent.ok()?.ok()
+    }
+
+    /// Like the handle's `recv`: asking for the next message acknowledges the one before.
+    pub fn recv(&mut self, side: Side, channel: ChannelId) -> Option<Message> {
+        let now = self.now;
+        let end = self.end(side);
+        let session = end.session.as_mut()?;
+        let reader = end.readers.entry(channel).or_default();
+        let consumed = session.consumed(channel);
+        if let (Some(last), Some(consumed)) = (reader.last.take(), &consumed)
+            && consumed.mark(last)
+        {
+            session.handle_consumed(now, false);
+        }
+        if reader.batch.is_empty() {
+            session.take(channel, &mut reader.batch);
+        }
+        let next = reader.batch.pop_front();
+        if let Some(delivery) = &next {
+            reader.last = Some((delivery.seq, cost(&delivery.message)));
+        }
+        self.drain(side);
+        next.map(|delivery| delivery.message)
+    }
+
+    pub fn recv_all(&mut self, side: Side, channel: ChannelId) -> Vec<Message> {
+        std::iter::from_fn(|| self.recv(side, channel)).collect()
+    }
+
+    pub fn set_network(&mut self, up: bool) {
+        self.network.up = up;
+        self.settle();
+    }
+}
+
+/// What has happened so far.
+pub fn drained<T: crate::durable::events::Laggable>(events: &mut Events<T>) -> Vec<T> {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    std::iter::from_fn(|| match futures_core::Stream::poll_next(std::pin::Pin::new(&mut *events), &mut cx) {
+        std::task::Poll::Ready(event) => event,
+        std::task::Poll::Pending => None,
+    })
+    .collect()
+}

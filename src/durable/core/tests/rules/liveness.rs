@@ -1,0 +1,111 @@
+//! A dead path is noticed soon, a living one is left alone, and an idle one costs next to nothing.
+
+use super::*;
+use crate::durable::events::{ConnectionEvent, DisconnectCause};
+
+fn disconnects(pair: &Pair) -> usize {
+    let events = pair.dialer.events.iter().chain(&pair.acceptor.events);
+    events.filter(|event| matches!(event, ConnectionEvent::Disconnected { .. })).count()
+}
+
+#[test]
+fn a_dead_path_in_use_is_noticed_within_a_second_and_a_half() {
+    for (delay, after) in [(0, 20), (5, 0), (5, 777), (50, 3_000), (300, 100_000)] {
+        let mut pair = pair();
+        pair.network.delay = delay * MS;
+        let (ours, _) = pair.channel("c");
+        pair.run(SECOND + after * MS);
+        pair.set_network(false);
+        pair.send(Dialer, ours, "anybody?").expect("taken");
+        let since = pair.now;
+        pair.run_until(|pair| !pair.dialer.connected());
+        let took = pair.now - since;
+        // A path that takes long is given its time.
+        let most = Duration::from_millis(1500).max(delay * 7 * MS);
+        assert!(took < most, "with {delay} ms it took {took:?}");
+        let cause = ConnectionEvent::Disconnected { cause: DisconnectCause::PathDead };
+        assert!(pair.dialer.events.contains(&cause));
+        assert_eq!(pair.dialing(), 1, "and another is looked for at once");
+    }
+}
+
+#[test]
+fn an_idle_connection_sends_at_most_one_probe_in_15_s_each_way() {
+    let mut pair = pair();
+    pair.channel("c");
+    pair.run(60 * SECOND);
+    let probes = [Dialer, Acceptor].map(|side| pair.session(side).counters().probes);
+    let packets = pair.packets;
+    pair.run(Duration::from_secs(3600));
+    for (side, before) in [Dialer, Acceptor].into_iter().zip(probes) {
+        let sent = pair.session(side).counters().probes - before;
+        assert!((3600 / 25..=3600 / 15).contains(&sent), "{side:?} sent {sent} probes in an hour");
+    }
+    let sent = pair.packets - packets;
+    assert!(sent <= 4 * 3600 / 15, "{sent} packets in an idle hour");
+    assert_eq!(disconnects(&pair), 0);
+}
+
+#[test]
+fn a_dead_idle_path_is_noticed_with_the_next_probe() {
+    let mut pair = pair();
+    pair.run(60 * SECOND);
+    pair.set_network(false);
+    pair.run(22 * SECOND);
+    assert!(!pair.dialer.connected());
+}
+
+#[test]
+fn an_hour_in_use_on_a_slow_and_shaky_path_raises_no_alarm() {
+    use rand::RngExt as _;
+    let mut pair = Pair::connected(3, lossless());
+    let (ours, theirs) = pair.channel("c");
+    let until = pair.now + Duration::from_secs(3600);
+    let mut number = 0;
+    while pair.now < until {
+        pair.network.delay = Duration::from_millis(pair.rng.random_range(1..=300));
+        let pause = Duration::from_millis(pair.rng.random_range(1..2000));
+        let burst = pair.rng.random_range(0..5);
+        for _ in 0..burst {
+            pair.send(Dialer, ours, bytes(number % 5000)).expect("taken");
+            number += 1;
+        }
+        if number % 7 == 0 {
+            pair.send(Acceptor, theirs, text(number)).expect("taken");
+        }
+        pair.run(pause);
+        pair.recv_all(Acceptor, theirs);
+        pair.recv_all(Dialer, ours);
+    }
+    assert!(number > 3000);
+    assert_eq!(disconnects(&pair), 0);
+}
+
+#[test]
+fn a_full_link_of_large_messages_raises_no_alarm() {
+    let mut pair = Pair::connected(3, lossless());
+    pair.network.delay = 100 * MS;
+    let (ours, theirs) = pair.channel("c");
+    pair.run(SECOND);
+    let mut read = 0;
+    for _ in 0..300 {
+        while pair.send(Dialer, ours, bytes(60_000)).is_some() {}
+        pair.run(100 * MS);
+        read += pair.recv_all(Acceptor, theirs).len();
+    }
+    assert!(read > 500, "{read}");
+    assert_eq!(disconnects(&pair), 0);
+}
+
+#[test]
+fn what_a_link_says_of_itself_is_probed_and_not_believed() {
+    let mut pair = pair();
+    let now = pair.now;
+    let link = pair.link();
+    for _ in 0..100 {
+        pair.session(Dialer).handle_path_news(now, link, false);
+        pair.drain(Dialer);
+        pair.run(100 * MS);
+    }
+    assert_eq!(disconnects(&pair), 0);
+}

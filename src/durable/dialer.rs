@@ -1,0 +1,41 @@
+//! The seam through which a durable connection gets new links, whoever finds them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::DialError;
+use crate::identity::PublicKey;
+use crate::link::Link;
+use crate::runtime::{BoxFuture, MaybeSend, MaybeSync};
+
+/// Makes links to one peer.
+pub(crate) trait Dialer: MaybeSend + MaybeSync + 'static {
+    /// Makes one link. Attempts may overlap. Dropping the future gives the attempt up and
+    /// releases all that it held. It ends by itself within the dialer's connect timeout.
+    fn dial(&self, attempt: u32) -> BoxFuture<'static, Result<Dialed, DialFailure>>;
+
+    /// Resolves when the way to the peer was seen broken and works again: a reason to end a wait
+    /// early. While the way works all the time it stays pending, so that a peer which is away
+    /// is asked for at the pace of the backoff alone. Its cost is bounded: a few cheap probes a
+    /// second. Dropping it ends them.
+    fn reachable(&self) -> BoxFuture<'static, ()>;
+}
+
+/// A link that was made.
+pub(crate) struct Dialed {
+    /// The link.
+    pub(crate) link: Arc<dyn Link>,
+    /// Who must be at its other end. Not proven yet: the session handshake over the link is what
+    /// proves it.
+    pub(crate) peer: PublicKey,
+}
+
+/// Why a dial failed, and whether another is worth it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DialFailure {
+    pub(crate) error: DialError,
+    /// Nothing will change by itself.
+    pub(crate) permanent: bool,
+    /// The signaling server asked for patience.
+    pub(crate) retry_after: Option<Duration>,
+}

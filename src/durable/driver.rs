@@ -1,0 +1,314 @@
+//! The one task of a connection: it drains the core, and waits for one input.
+//!
+//! It owns the link, the dials, the packet being sent and the timer. Nothing is awaited inline: a
+//! blocked send must not stop what arrives, nor a hung dial the probes.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use tokio::sync::mpsc;
+
+use super::core::{DialId, Hello, LinkId, LinkInfo, Output};
+use super::dialer::{DialFailure, Dialed, Dialer};
+use super::events::ConnectionEvent;
+use super::shared::Shared;
+use crate::link::{Link, LinkError, LinkEvent};
+use crate::runtime::{self, BoxFuture, Timer};
+
+/// A link that came with an accepted HELLO for a session of this host.
+pub(crate) struct Adoption {
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) hello: Hello,
+    /// The signed text of the HELLO.
+    pub(crate) body: bytes::Bytes,
+    /// The size of the packet it came in.
+    pub(crate) received: usize,
+    pub(crate) resumed: bool,
+}
+
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    /// Absent at a host, which waits in `adoptions` instead.
+    dialer: Option<Arc<dyn Dialer>>,
+    adoptions: Option<mpsc::Receiver<Adoption>>,
+    link: Option<Attached>,
+    next_link: u64,
+    dials: Vec<(DialId, BoxFuture<'static, Result<Dialed, DialFailure>>)>,
+    reachable: Option<BoxFuture<'static, ()>>,
+    closing: Vec<BoxFuture<'static, ()>>,
+    timer: Timer,
+}
+
+struct Attached {
+    id: LinkId,
+    link: Arc<dyn Link>,
+    receiving: BoxFuture<'static, LinkEvent>,
+    sending: Option<BoxFuture<'static, Result<(), LinkError>>>,
+}
+
+impl Attached {
+    fn new(id: LinkId, link: Arc<dyn Link>) -> Self {
+        Self { id, receiving: receive(&link), link, sending: None }
+    }
+
+    fn info(&self) -> LinkInfo {
+        let link = &self.link;
+        LinkInfo {
+            binding: link.binding(),
+            max_frame: link.max_frame(),
+            receive_window: link.receive_window(),
+        }
+    }
+}
+
+fn receive(link: &Arc<dyn Link>) -> BoxFuture<'static, LinkEvent> {
+    let link = link.clone();
+    Box::pin(async move { link.recv().await })
+}
+
+fn send(link: &Arc<dyn Link>, packet: BytesMut) -> BoxFuture<'static, Result<(), LinkError>> {
+    let link = link.clone();
+    Box::pin(async move { link.send(packet).await })
+}
+
+/// Packets taken in one go, before what they led to is carried out.
+const BATCH: usize = 32;
+
+impl Driver {
+    /// The dialing side; starts at once.
+    pub(super) fn dialing(shared: Arc<Shared>, dialer: Arc<dyn Dialer>) -> Self {
+        shared.lock().start(runtime::now());
+        Self::new(shared, Some(dialer), None)
+    }
+
+    /// The accepting side.
+    pub(super) fn accepting(shared: Arc<Shared>, adoptions: mpsc::Receiver<Adoption>) -> Self {
+        Self::new(shared, None, Some(adoptions))
+    }
+
+    fn new(
+        shared: Arc<Shared>,
+        dialer: Option<Arc<dyn Dialer>>,
+        adoptions: Option<mpsc::Receiver<Adoption>>,
+    ) -> Self {
+        Self {
+            shared,
+            dialer,
+            adoptions,
+            link: None,
+            next_link: 0,
+            dials: Vec::new(),
+            reachable: None,
+            closing: Vec::new(),
+            timer: Timer::default(),
+        }
+    }
+
+    /// Runs until the connection is closed, the peer knows it, and every link is released.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.drain();
+            if self.is_done() {
+                break;
+            }
+            poll_fn(|cx| self.poll_inputs(cx)).await;
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.link.is_none() && self.closing.is_empty() && self.shared.lock().close_reason().is_some()
+    }
+
+    /// Carries out everything the core wants.
+    fn drain(&mut self) {
+        let shared = self.shared.clone();
+        loop {
+            // Locked anew for each output, so that what is carried out never happens under it.
+            let output = shared.lock().poll_output(runtime::now());
+            match output {
+                Output::Transmit { link, packet } => {
+                    if let Some(attached) = self.link.as_mut().filter(|attached| attached.id == link) {
+                        attached.sending = Some(send(&attached.link, packet));
+                        // It usually takes the packet at once; then the next one can be built.
+                        if !self.poll_sent(&mut Context::from_waker(std::task::Waker::noop())) {
+                            continue;
+                        }
+                    }
+                }
+                Output::Dial { dial, attempt } => {
+                    if let Some(dialer) = &self.dialer {
+                        self.dials.push((dial, dialer.dial(attempt)));
+                    }
+                }
+                Output::CancelDial(dial) => self.dials.retain(|(id, _)| *id != dial),
+                Output::Hangup(id) => {
+                    if let Some(attached) = self.link.take_if(|attached| attached.id == id) {
+                        self.close(attached.link);
+                    }
+                }
+                Output::OpenLossy { link, stream, config } => {
+                    if let Some(attached) = self.link.as_ref().filter(|attached| attached.id == link) {
+                        attached.link.open_lossy(stream, config);
+                    }
+                }
+                Output::CloseLossy { link, stream } => {
+                    if let Some(attached) = self.link.as_ref().filter(|attached| attached.id == link) {
+                        attached.link.close_lossy(stream);
+                    }
+                }
+                Output::SendLossy { link, stream, data } => {
+                    if let Some(attached) = self.link.as_ref().filter(|attached| attached.id == link) {
+                        attached.link.send_lossy(stream, data);
+                    }
+                }
+                Output::State(state) => _ = shared.state.send_replace(state),
+                Output::Event(event @ ConnectionEvent::Closed(_)) => shared.events.close(event),
+                Output::Event(event) => shared.events.publish(event),
+                Output::Timeout(deadline) => {
+                    if let Some(deadline) = deadline {
+                        self.timer.set(deadline);
+                    }
+                    let waits = shared.lock().wants_reachability();
+                    match (&self.dialer, waits) {
+                        (Some(dialer), true) => _ = self.reachable.get_or_insert_with(|| dialer.reachable()),
+                        _ => self.reachable = None,
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, link: Arc<dyn Link>) {
+        self.closing.push(Box::pin(async move { link.close().await }));
+    }
+
+    /// Takes every input that is there; ready when there was one.
+    fn poll_inputs(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut progress = self.shared.poll_dirty(cx);
+        progress |= self.poll_sent(cx);
+        progress |= self.poll_received(cx);
+        progress |= self.poll_adopted(cx);
+        progress |= self.poll_dialed(cx);
+        if let Some(reachable) = &mut self.reachable
+            && reachable.as_mut().poll(cx).is_ready()
+        {
+            self.reachable = None;
+            self.shared.lock().handle_reachable(runtime::now());
+            progress = true;
+        }
+        let closing = self.closing.len();
+        self.closing.retain_mut(|close| close.as_mut().poll(cx).is_pending());
+        progress |= self.closing.len() < closing;
+        if self.timer.poll(cx).is_ready() {
+            self.shared.lock().handle_timeout(runtime::now());
+            progress = true;
+        }
+        if progress { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(attached) = &mut self.link else { return false };
+        let Some(sending) = &mut attached.sending else { return false };
+        let Poll::Ready(sent) = sending.as_mut().poll(cx) else { return false };
+        attached.sending = None;
+        let mut session = self.shared.lock();
+        match sent {
+            Ok(()) => session.handle_sent(attached.id),
+            Err(error) => session.handle_link_down(runtime::now(), attached.id, error),
+        };
+        true
+    }
+
+    fn poll_received(&mut self, cx: &mut Context<'_>) -> bool {
+        for taken in 0..BATCH {
+            let Some(attached) = &mut self.link else { return taken > 0 };
+            let Poll::Ready(event) = attached.receiving.as_mut().poll(cx) else { return taken > 0 };
+            attached.receiving = receive(&attached.link);
+            let (id, now) = (attached.id, runtime::now());
+            let mut session = self.shared.lock();
+            match event {
+                LinkEvent::Frame(packet) => session.handle_packet(now, id, packet),
+                LinkEvent::Lossy { stream, data } => session.handle_lossy(id, stream, &data),
+                LinkEvent::Suspect => session.handle_path_news(now, id, false),
+                LinkEvent::Recovered => session.handle_path_news(now, id, true),
+                LinkEvent::Down(error) => {
+                    session.handle_link_down(now, id, error);
+                    return true;
+                }
+            };
+        }
+        cx.waker().wake_by_ref();
+        true
+    }
+
+    fn poll_adopted(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(adoptions) = &mut self.adoptions else { return false };
+        let adoption = match adoptions.poll_recv(cx) {
+            Poll::Ready(Some(adoption)) => adoption,
+            Poll::Ready(None) => {
+                self.adoptions = None;
+                return false;
+            }
+            Poll::Pending => return false,
+        };
+        let attached = self.attach(adoption.link);
+        let (id, info) = (attached.id, attached.info());
+        let now = runtime::now();
+        let mut session = self.shared.lock();
+        let (hello, body) = (&adoption.hello, &adoption.body);
+        let adopted = session.handle_adopted(now, id, info, hello, body, adoption.received, adoption.resumed);
+        if let Err(misbehaviour) = adopted {
+            session.handle_misbehaviour(now, misbehaviour);
+        }
+        true
+    }
+
+    /// Takes a new link in place of the old one, which the core hangs up in its own good time.
+    fn attach(&mut self, link: Arc<dyn Link>) -> &mut Attached {
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        if let Some(old) = self.link.take() {
+            self.close(old.link);
+        }
+        self.link.insert(Attached::new(id, link))
+    }
+
+    fn poll_dialed(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while let Some((dial, result)) = poll_first(&mut self.dials, cx) {
+            progress = true;
+            let now = runtime::now();
+            match result {
+                Ok(Dialed { link, peer }) => {
+                    if !self.shared.lock().wants_link(dial) {
+                        self.close(link);
+                        continue;
+                    }
+                    let attached = self.attach(link);
+                    let (id, info) = (attached.id, attached.info());
+                    self.shared.lock().handle_link_up(now, dial, id, info, peer);
+                }
+                Err(failure) => {
+                    self.shared.lock().handle_dial_failed(now, dial, failure);
+                }
+            }
+        }
+        progress
+    }
+}
+
+type Dial = (DialId, BoxFuture<'static, Result<Dialed, DialFailure>>);
+
+/// The first dial that has ended.
+fn poll_first(dials: &mut Vec<Dial>, cx: &mut Context<'_>) -> Option<(DialId, Result<Dialed, DialFailure>)> {
+    for at in 0..dials.len() {
+        if let Poll::Ready(result) = dials[at].1.as_mut().poll(cx) {
+            let (dial, _) = dials.swap_remove(at);
+            return Some((dial, result));
+        }
+    }
+    None
+}

@@ -1,0 +1,346 @@
+//! What happened, as streams of events, and what is, as a watched state.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_core::Stream;
+
+use super::core::{GapCause, SessionId};
+use crate::error::{CloseReason, DialError};
+use crate::runtime::Instant;
+use crate::signaling::ServiceUuid;
+
+/// What a connection is now.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// No link yet.
+    Connecting {
+        /// Which attempt is under way, from 1.
+        attempt: u32,
+    },
+    /// A link is live and the session established on it.
+    Connected,
+    /// The link was lost, or its path looks dead; messages queue.
+    Reconnecting {
+        /// Which attempt is under way or comes next; 0 at a host, which waits for its peer.
+        attempt: u32,
+        /// When it starts, or started; at a host, when it stops waiting.
+        retry_at: Instant,
+    },
+    /// The end.
+    Closed(CloseReason),
+}
+
+/// Why a link was lost.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum DisconnectCause {
+    /// The link ended, as it says.
+    LinkDown(crate::link::LinkError),
+    /// Probes were not acknowledged.
+    PathDead,
+    /// The peer broke the protocol.
+    Misbehaviour(crate::error::Misbehaviour),
+    /// The peer came back on a new link.
+    Replaced,
+    /// The application asked for a new link.
+    Requested,
+}
+
+/// What happened to a connection. One event for each transition.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ConnectionEvent {
+    /// A link is live.
+    Connected {
+        /// Whether a session went on; false the first time and after a lost session.
+        resumed: bool,
+        /// How many messages of this side are sent again.
+        replayed: u64,
+        /// How long there was none.
+        after: Duration,
+    },
+    /// The link was lost, or its path looks dead.
+    Disconnected {
+        /// Why.
+        cause: DisconnectCause,
+    },
+    /// An attempt at a new link starts, or will after `delay`.
+    Reconnecting {
+        /// Which, from 1.
+        attempt: u32,
+        /// How long until it starts.
+        delay: Duration,
+    },
+    /// An attempt failed.
+    AttemptFailed {
+        /// Which.
+        attempt: u32,
+        /// Why.
+        error: DialError,
+    },
+    /// The host had forgotten the session, and a new one begins.
+    SessionLost {
+        /// Messages whose arrival is unknown.
+        unacked: u64,
+    },
+    /// The end; nothing follows.
+    Closed(CloseReason),
+    /// This subscriber was too slow; the oldest events were dropped.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// What happened to a channel.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ChannelEvent {
+    /// The peer has the channel too.
+    Open,
+    /// Messages of this side were dropped from a full queue while there was no link.
+    Overflow {
+        /// How many.
+        dropped: u64,
+    },
+    /// Messages of this side waited too long while there was no link.
+    Expired {
+        /// How many.
+        count: u64,
+    },
+    /// Messages of the peer that will never come.
+    Gap {
+        /// The first one's number.
+        from: u64,
+        /// The last one's number.
+        to: u64,
+        /// Why.
+        cause: GapCause,
+    },
+    /// What waits fell below half of what may wait.
+    BufferedLow,
+    /// The channel is closed; nothing follows.
+    Closed,
+    /// This subscriber was too slow; the oldest events were dropped.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// What happened to a service.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ServiceEvent {
+    /// The directory has it.
+    Published {
+        /// Its uuid, the same after each refresh and restart.
+        uuid: ServiceUuid,
+        /// When the lease ends, in milliseconds since 1970 by the server's clock.
+        expires_at: u64,
+    },
+    /// A new session, to be had from `accept`.
+    Connection(SessionId),
+    /// A session ended for good.
+    Disconnection(SessionId),
+    /// The lease was renewed in place.
+    TtlRefreshed {
+        /// When it ends now.
+        expires_at: u64,
+    },
+    /// Something failed; it is retried unless `Closed` follows.
+    Error {
+        /// What was being done.
+        context: &'static str,
+        /// What went wrong.
+        message: String,
+    },
+    /// The service has stopped; nothing follows.
+    Closed,
+    /// This subscriber was too slow; the oldest events were dropped.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// An event that can say how many others were dropped before it.
+pub(crate) trait Laggable: Clone {
+    fn lagged(missed: u64) -> Self;
+}
+
+macro_rules! laggable {
+    ($($event:ident)*) => {
+        $(impl Laggable for $event {
+            fn lagged(missed: u64) -> Self { Self::Lagged { missed } }
+        })*
+    };
+}
+laggable!(ConnectionEvent ChannelEvent ServiceEvent);
+
+/// A stream of events, from the moment of subscribing on; the first subscriber also gets the last
+/// few before. Ends after the closing event. A subscriber that lags by 256 events loses the oldest
+/// and is told so by a `Lagged` event.
+pub struct Events<T> {
+    queue: Arc<Mutex<Queue<T>>>,
+}
+
+struct Queue<T> {
+    events: VecDeque<T>,
+    missed: u64,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+/// The most events kept for a subscriber.
+const KEPT: usize = 256;
+
+impl<T: Clone> Queue<T> {
+    fn new() -> Self {
+        Self { events: VecDeque::new(), missed: 0, closed: false, waker: None }
+    }
+
+    fn push(&mut self, event: T) {
+        if self.events.len() == KEPT {
+            self.events.pop_front();
+            self.missed += 1;
+        }
+        self.events.push_back(event);
+    }
+}
+
+#[allow(private_bounds)]
+impl<T: Laggable> Events<T> {
+    /// The next event, or `None` after the last. Cancel-safe.
+    pub async fn next(&mut self) -> Option<T> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let mut queue = self.queue.lock().expect("no panic while locked");
+        if queue.missed > 0 {
+            let missed = std::mem::take(&mut queue.missed);
+            return Poll::Ready(Some(T::lagged(missed)));
+        }
+        match queue.events.pop_front() {
+            Some(event) => Poll::Ready(Some(event)),
+            None if queue.closed => Poll::Ready(None),
+            None => {
+                queue.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[allow(private_bounds)]
+impl<T: Laggable> Stream for Events<T> {
+    type Item = T;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.poll(cx)
+    }
+}
+
+impl<T> std::fmt::Debug for Events<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+/// Where events come from.
+pub(crate) struct EventSource<T> {
+    inner: Mutex<Source<T>>,
+}
+
+struct Source<T> {
+    subscribers: Vec<Weak<Mutex<Queue<T>>>>,
+    /// What happened before anybody subscribed.
+    early: Option<Queue<T>>,
+    closed: bool,
+}
+
+impl<T: Laggable> EventSource<T> {
+    pub(crate) fn new() -> Self {
+        let source = Source { subscribers: Vec::new(), early: Some(Queue::new()), closed: false };
+        Self { inner: Mutex::new(source) }
+    }
+
+    pub(crate) fn subscribe(&self) -> Events<T> {
+        let mut source = self.inner.lock().expect("no panic while locked");
+        let mut queue = source.early.take().unwrap_or_else(Queue::new);
+        queue.closed = source.closed;
+        let queue = Arc::new(Mutex::new(queue));
+        source.subscribers.push(Arc::downgrade(&queue));
+        Events { queue }
+    }
+
+    pub(crate) fn publish(&self, event: T) {
+        self.each(|queue| queue.push(event.clone()));
+        if let Some(early) = &mut self.inner.lock().expect("no panic while locked").early {
+            early.push(event);
+        }
+    }
+
+    /// Publishes the last event.
+    pub(crate) fn close(&self, event: T) {
+        self.publish(event);
+        self.inner.lock().expect("no panic while locked").closed = true;
+        self.each(|queue| queue.closed = true);
+    }
+
+    fn each(&self, mut tell: impl FnMut(&mut Queue<T>)) {
+        let mut source = self.inner.lock().expect("no panic while locked");
+        source.subscribers.retain(|subscriber| {
+            let Some(queue) = subscriber.upgrade() else { return false };
+            let mut queue = queue.lock().expect("no panic while locked");
+            tell(&mut queue);
+            if let Some(waker) = queue.waker.take() {
+                waker.wake();
+            }
+            true
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(events: &mut Events<ConnectionEvent>) -> Vec<ConnectionEvent> {
+        let mut cx = Context::from_waker(Waker::noop());
+        std::iter::from_fn(|| match events.poll(&mut cx) {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
+        })
+        .collect()
+    }
+
+    fn attempt(attempt: u32) -> ConnectionEvent {
+        ConnectionEvent::Reconnecting { attempt, delay: Duration::ZERO }
+    }
+
+    #[test]
+    fn the_first_subscriber_misses_nothing_and_a_slow_one_is_told() {
+        let source = EventSource::new();
+        source.publish(attempt(0));
+        let mut first = source.subscribe();
+        let mut second = source.subscribe();
+        source.publish(attempt(1));
+        assert_eq!(drain(&mut first), [attempt(0), attempt(1)]);
+        assert_eq!(drain(&mut second), [attempt(1)]);
+
+        (0..300).for_each(|number| source.publish(attempt(number)));
+        let seen = drain(&mut first);
+        assert_eq!(seen[0], ConnectionEvent::Lagged { missed: 44 });
+        assert_eq!(seen.len(), 257);
+
+        source.close(ConnectionEvent::Closed(CloseReason::Local));
+        drain(&mut first);
+        assert!(matches!(first.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(None)));
+    }
+}

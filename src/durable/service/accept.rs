@@ -1,0 +1,261 @@
+//! Who is behind a link that came in: a peer that returns, a new one, or nobody.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::mpsc;
+
+use super::ServiceShared;
+use crate::config::ConnectionConfig;
+use crate::durable::connection::DurableConnection;
+use crate::durable::core::{
+    Decision, Decoder, Frame, Hello, Known, Refuse, RefuseCode, Session, SessionId, SessionSecret, VERSION,
+    decide,
+};
+use crate::durable::driver::Adoption;
+use crate::durable::events::ServiceEvent;
+use crate::durable::shared::Shared;
+use crate::error::{CloseReason, Misbehaviour};
+use crate::identity::{Identity, PublicKey};
+use crate::link::{Link, LinkEvent};
+use crate::runtime::{self, BoxFuture, Instant};
+
+/// Links whose HELLO is awaited at one time; further ones are closed.
+const MAX_GREETING: usize = 256;
+/// How long a HELLO may take on an open link.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Sessions of one key at one service.
+const MAX_PER_PEER: usize = 64;
+/// Sessions of one service.
+const MAX_SESSIONS: usize = 10_000;
+/// Sessions that nobody has accepted yet.
+pub(crate) const MAX_WAITING: usize = 1024;
+/// Closed sessions that are remembered, so that a returning peer learns of it.
+const MAX_CLOSED: usize = 4096;
+
+/// A link that an answered offer led to, and who signed the answer.
+pub(crate) struct Incoming {
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) peer: PublicKey,
+}
+
+/// The sessions of one service.
+pub(crate) struct Acceptor {
+    identity: Identity,
+    config: ConnectionConfig,
+    shared: Arc<ServiceShared>,
+    accepted: mpsc::Sender<DurableConnection>,
+    sessions: BTreeMap<SessionId, Entry>,
+    closed: VecDeque<(SessionId, PublicKey, Instant)>,
+    greeting: FuturesUnordered<BoxFuture<'static, Greeted>>,
+    drivers: FuturesUnordered<BoxFuture<'static, SessionId>>,
+    refusing: FuturesUnordered<BoxFuture<'static, ()>>,
+}
+
+struct Entry {
+    shared: Arc<Shared>,
+    peer: PublicKey,
+    adopt: mpsc::Sender<Adoption>,
+}
+
+/// What came first on a link.
+struct Greeted {
+    link: Arc<dyn Link>,
+    /// The HELLO's body and the size of its packet.
+    hello: Result<(bytes::Bytes, usize), Misbehaviour>,
+    peer: PublicKey,
+}
+
+impl Acceptor {
+    pub(crate) fn new(
+        identity: Identity,
+        config: ConnectionConfig,
+        shared: Arc<ServiceShared>,
+        accepted: mpsc::Sender<DurableConnection>,
+    ) -> Self {
+        Self {
+            identity,
+            config,
+            shared,
+            accepted,
+            sessions: BTreeMap::new(),
+            closed: VecDeque::new(),
+            greeting: FuturesUnordered::new(),
+            drivers: FuturesUnordered::new(),
+            refusing: FuturesUnordered::new(),
+        }
+    }
+
+    /// A link came in.
+    pub(crate) fn handle_incoming(&mut self, incoming: Incoming) {
+        if self.greeting.len() >= MAX_GREETING {
+            tracing::warn!("too many links wait for a HELLO; one is closed");
+            self.hang_up(incoming.link);
+            return;
+        }
+        self.greeting.push(Box::pin(greet(incoming)));
+    }
+
+    /// Waits for the next thing to happen among the links and sessions, and handles it. Stays
+    /// pending while there is none. Cancel-safe.
+    pub(crate) async fn step(&mut self) {
+        tokio::select! {
+            Some(greeted) = self.greeting.next() => self.handle_greeted(greeted),
+            Some(id) = self.drivers.next() => self.handle_ended(id),
+            Some(()) = self.refusing.next() => {}
+            else => std::future::pending().await,
+        }
+    }
+
+    fn handle_greeted(&mut self, greeted: Greeted) {
+        let Greeted { link, hello, peer } = greeted;
+        let binding = link.binding();
+        let me = self.identity.public_key();
+        let (body, received) = match hello {
+            Ok(hello) => hello,
+            Err(misbehaviour) => return self.blame(link, &misbehaviour),
+        };
+        let hello = match Hello::decode(&body, binding, me) {
+            Ok(hello) if hello.key == peer => hello,
+            Ok(_) => return self.blame(link, &Misbehaviour::BadSignature),
+            Err(None) => return self.refuse(link, &body, RefuseCode::Version, &VERSION.to_string()),
+            Err(Some(misbehaviour)) => return self.blame(link, &misbehaviour),
+        };
+        let known = self.known(hello.session);
+        match decide(&hello, binding, known.as_ref(), self.has_room(hello.key)) {
+            Decision::Refuse(code, text) => self.refuse(link, &body, code, text),
+            Decision::Resume => self.adopt(Adoption { link, hello, body, received, resumed: true }),
+            Decision::Begin => self.begin(Adoption { link, hello, body, received, resumed: false }),
+        }
+    }
+
+    fn known(&self, id: SessionId) -> Option<Known> {
+        match self.sessions.get(&id) {
+            Some(entry) => entry.shared.lock().known(),
+            None => {
+                let closed = self.closed.iter().find(|(closed, ..)| *closed == id);
+                closed.map(|(_, peer, _)| Known::Closed { peer: *peer })
+            }
+        }
+    }
+
+    fn has_room(&self, key: PublicKey) -> bool {
+        self.accepted.capacity() > 0
+            && self.sessions.len() < MAX_SESSIONS
+            && self.sessions.values().filter(|entry| entry.peer == key).count() < MAX_PER_PEER
+    }
+
+    /// Hands the link to the session's driver, which hangs up the old one.
+    fn adopt(&mut self, adoption: Adoption) {
+        let Some(entry) = self.sessions.get(&adoption.hello.session) else { return };
+        if let Err(refused) = entry.adopt.try_send(adoption) {
+            // Another link of the same peer is being adopted this moment; the peer tries again.
+            let (mpsc::error::TrySendError::Full(late) | mpsc::error::TrySendError::Closed(late)) = refused;
+            self.hang_up(late.link);
+        }
+    }
+
+    fn begin(&mut self, adoption: Adoption) {
+        let Ok(slot) = self.accepted.clone().try_reserve_owned() else {
+            return self.refuse(adoption.link, &adoption.body, RefuseCode::Full, "nobody accepts");
+        };
+        let (id, peer) = (adoption.hello.session, adoption.hello.key);
+        let secret = SessionSecret(runtime::random());
+        let seed = u64::from_be_bytes(runtime::random());
+        let (identity, config) = (self.identity.clone(), self.config.clone());
+        let session = Session::acceptor(identity, peer, id, secret, config, runtime::now(), seed);
+        let (connection, adopt, driver) = DurableConnection::accept(session);
+        let task = runtime::spawn(driver.run());
+        self.drivers.push(Box::pin(async move {
+            task.ended().await;
+            id
+        }));
+        self.sessions.insert(id, Entry { shared: connection.shared().clone(), peer, adopt });
+        self.adopt(adoption);
+        self.shared.sessions.lock().expect("no panic while locked").insert(id);
+        self.shared.events.publish(ServiceEvent::Connection(id));
+        slot.send(connection);
+    }
+
+    /// A session is over, and its driver has released everything.
+    fn handle_ended(&mut self, id: SessionId) {
+        let Some(entry) = self.sessions.remove(&id) else { return };
+        let now = runtime::now();
+        let forget = self.config.park_for;
+        self.closed.retain(|(_, _, since)| now.saturating_duration_since(*since) < forget);
+        // A session that ran out of time is unknown; one that was closed says so to a late peer.
+        let expired = matches!(entry.shared.lock().close_reason(), Some(CloseReason::Expired(_)));
+        if !expired {
+            if self.closed.len() == MAX_CLOSED {
+                self.closed.pop_front();
+            }
+            self.closed.push_back((id, entry.peer, now));
+        }
+        self.shared.sessions.lock().expect("no panic while locked").remove(&id);
+        self.shared.events.publish(ServiceEvent::Disconnection(id));
+    }
+
+    fn blame(&mut self, link: Arc<dyn Link>, misbehaviour: &Misbehaviour) {
+        tracing::warn!(%misbehaviour, "a link without a good HELLO is closed");
+        self.hang_up(link);
+    }
+
+    fn refuse(&mut self, link: Arc<dyn Link>, hello: &[u8], code: RefuseCode, text: &str) {
+        let refuse = Refuse { code, text: text.to_owned() };
+        let frame = refuse.encode(&self.identity, link.binding(), hello);
+        self.refusing.push(Box::pin(async move {
+            let _ = link.send(frame).await;
+            // The peer hangs up when it has read it.
+            runtime::timeout(HELLO_TIMEOUT, async {
+                while !matches!(link.recv().await, LinkEvent::Down(_)) {}
+            })
+            .await;
+            link.close().await;
+        }));
+    }
+
+    fn hang_up(&mut self, link: Arc<dyn Link>) {
+        self.refusing.push(Box::pin(async move { link.close().await }));
+    }
+
+    /// Closes every session gracefully and waits until their drivers have ended.
+    pub(crate) async fn shutdown(mut self) {
+        self.sessions.values().for_each(|entry| entry.shared.close());
+        while let Some(id) = self.drivers.next().await {
+            self.handle_ended(id);
+        }
+        self.greeting.clear();
+        while self.refusing.next().await.is_some() {}
+    }
+}
+
+/// Waits for the HELLO.
+async fn greet(incoming: Incoming) -> Greeted {
+    let Incoming { link, peer } = incoming;
+    let first = runtime::timeout(HELLO_TIMEOUT, async {
+        loop {
+            match link.recv().await {
+                LinkEvent::Frame(packet) => return Some(packet),
+                LinkEvent::Down(_) => return None,
+                _ => {}
+            }
+        }
+    });
+    let hello = match first.await.flatten() {
+        None => Err(Misbehaviour::NoHello),
+        Some(packet) => {
+            let length = packet.len();
+            match Decoder::new(packet).frame() {
+                Ok(Some(Frame::Hello(body))) => Ok((body, length)),
+                Ok(_) => Err(Misbehaviour::OutOfPlace),
+                Err(misbehaviour) => Err(misbehaviour),
+            }
+        }
+    };
+    Greeted { link, hello, peer }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;

@@ -1,0 +1,71 @@
+//! One identity speaking to one directory: signs what is asked and bounds how long it takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Cursor, EventStream, Request, Response, SignalingError, SignedRequest};
+use crate::identity::Identity;
+use crate::runtime;
+use crate::signaling::Signaling;
+
+/// Asks a directory in the name of an identity. Clones share both.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    identity: Identity,
+    signaling: Arc<dyn Signaling>,
+}
+
+impl Caller {
+    pub(crate) fn new(identity: Identity, signaling: Arc<dyn Signaling>) -> Self {
+        Self { identity, signaling }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Asks, and waits for the answer for a bounded time. Dropped, the directory may or may not
+    /// have carried the request out.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Response, SignalingError> {
+        let patience = match &request {
+            Request::Take { wait, .. } => *wait + ANSWER_WITHIN,
+            _ => ANSWER_WITHIN,
+        };
+        let answer = self.signaling.call(self.signed(request));
+        runtime::timeout(patience, answer).await.unwrap_or_else(|| Err(silent()))
+    }
+
+    /// Opens the event stream after `cursor`.
+    pub(crate) async fn events(&self, cursor: Option<Cursor>) -> Result<EventStream, SignalingError> {
+        let opened = self.signaling.events(self.signed(Request::Events { cursor }));
+        runtime::timeout(ANSWER_WITHIN, opened).await.unwrap_or_else(|| Err(silent()))
+    }
+
+    /// How often to ask for events where they cannot be pushed.
+    pub(crate) fn set_poll_interval(&self, interval: Duration) {
+        self.signaling.set_poll_interval(interval);
+    }
+
+    /// Whether the directory answers.
+    pub(crate) async fn probe(&self) -> Result<(), SignalingError> {
+        self.signaling.probe().await
+    }
+
+    fn signed(&self, request: Request) -> SignedRequest {
+        SignedRequest::sign(&self.identity, request, runtime::unix_millis(), runtime::random())
+    }
+}
+
+/// The answer is not one to what was asked.
+pub(crate) fn nonsense(response: &Response) -> SignalingError {
+    let kind = format!("{response:?}");
+    let kind = kind.split(['(', ' ', '{']).next().unwrap_or_default();
+    SignalingError::NotAServer(format!("an answer to another question ({kind})"))
+}
+
+fn silent() -> SignalingError {
+    SignalingError::Unreachable(format!("no answer within {} s", ANSWER_WITHIN.as_secs()))
+}
+
+/// How long an answer may take, beyond what was asked to wait for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,446 @@
+//! Requests and responses as HTTP carries them: method, path and body, and back. Pure, and the
+//! only such mapping, so that every carrier signs and checks the same bytes.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::*;
+
+/// A request in the form that is signed and sent.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct HttpForm {
+    /// GET, PUT, POST or DELETE.
+    pub(crate) method: String,
+    /// Path and query, as they stand in the request line.
+    pub(crate) path: String,
+    /// The body; empty if there is none.
+    pub(crate) body: Vec<u8>,
+}
+
+/// Durations as whole milliseconds.
+pub(crate) mod millis {
+    use super::{Deserialize, Duration, Serialize};
+
+    pub(crate) fn serialize<S: serde::Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        u64::try_from(value.as_millis()).unwrap_or(u64::MAX).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetBody {
+    target: ServiceTarget,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TakeBody {
+    target: ServiceTarget,
+    #[serde(rename = "wait_ms", with = "millis")]
+    wait: Duration,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OffersBody {
+    offers: Vec<NewOffer>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfferIdsBody {
+    offers: Vec<OfferId>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerBody {
+    sdp: String,
+    signature: Signature,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CandidatesBody {
+    candidates: Vec<String>,
+}
+
+#[cfg(any(feature = "http", feature = "server", test))]
+#[derive(Serialize, Deserialize)]
+struct OwnerReply {
+    claim: Option<Claim>,
+}
+
+#[cfg(any(feature = "http", feature = "server", test))]
+#[derive(Serialize, Deserialize)]
+struct ServicesReply {
+    services: Vec<ServiceRecord>,
+}
+
+/// The form of `request`.
+pub(crate) fn encode(request: &Request) -> HttpForm {
+    let none = Vec::new;
+    let (method, path, body) = match request {
+        Request::Claim { username } => ("PUT", format!("/v1/usernames/{username}"), none()),
+        Request::Owner { username } => ("GET", format!("/v1/usernames/{username}"), none()),
+        Request::List { username } => ("GET", format!("/v1/usernames/{username}/services"), none()),
+        Request::Publish(publish) => ("PUT", format!("/v1/services/{}", publish.uuid), json(publish)),
+        Request::Withdraw { uuid } => ("DELETE", format!("/v1/services/{uuid}"), none()),
+        Request::Resolve { target: ServiceTarget::Uuid { uuid } } => {
+            ("GET", format!("/v1/services/{uuid}"), none())
+        }
+        Request::Resolve { target } => {
+            ("POST", "/v1/resolve".to_owned(), json(&TargetBody { target: target.clone() }))
+        }
+        Request::AddOffers { uuid, offers } => {
+            let body = json(&OffersBody { offers: offers.clone() });
+            ("POST", format!("/v1/services/{uuid}/offers"), body)
+        }
+        Request::WithdrawOffers { uuid, offers } => {
+            let body = json(&OfferIdsBody { offers: offers.clone() });
+            ("POST", format!("/v1/services/{uuid}/offers/withdraw"), body)
+        }
+        Request::Take { target, wait } => {
+            ("POST", "/v1/take".to_owned(), json(&TakeBody { target: target.clone(), wait: *wait }))
+        }
+        Request::Answer(Answer { offer, sdp, signature }) => {
+            let body = json(&AnswerBody { sdp: sdp.clone(), signature: *signature });
+            ("POST", format!("/v1/offers/{offer}/answer"), body)
+        }
+        Request::Candidates { offer, candidates } => {
+            let body = json(&CandidatesBody { candidates: candidates.clone() });
+            ("POST", format!("/v1/offers/{offer}/candidates"), body)
+        }
+        Request::Events { cursor: None } => ("GET", "/v1/events".to_owned(), none()),
+        Request::Events { cursor: Some(cursor) } => {
+            ("GET", format!("/v1/events?{}", cursor_query(cursor)), none())
+        }
+    };
+    HttpForm { method: method.to_owned(), path, body }
+}
+
+/// The request in `form`; the inverse of [`encode`].
+pub(crate) fn decode(form: &HttpForm) -> Result<Request, SignalingError> {
+    let (path, query) = match form.path.split_once('?') {
+        Some((path, query)) => (path, query),
+        None => (form.path.as_str(), ""),
+    };
+    let Some(rest) = path.strip_prefix("/v1/") else { return Err(no_route(path)) };
+    let segments: Vec<&str> = rest.split('/').collect();
+    let wrong_method = |allowed: &str| {
+        let message = format!("{} {path} does not exist; there is {allowed}", form.method);
+        Err(SignalingError::refused(ErrorCode::BadMethod, message))
+    };
+    let request = match (segments.as_slice(), form.method.as_str()) {
+        (["usernames", name], "PUT") => Request::Claim { username: name_in_path(name)? },
+        (["usernames", name], "GET") => Request::Owner { username: name_in_path(name)? },
+        (["usernames", _], _) => return wrong_method("GET, PUT"),
+        (["usernames", name, "services"], "GET") => Request::List { username: name_in_path(name)? },
+        (["usernames", _, "services"], _) => return wrong_method("GET"),
+        (["services", uuid], "PUT") => {
+            let uuid: ServiceUuid = name_in_path(uuid)?;
+            let publish: Publish = from_json(&form.body)?;
+            if publish.uuid != uuid {
+                return Err(malformed("the uuid in the path is not the one in the body"));
+            }
+            return Ok(Request::Publish(publish));
+        }
+        (["services", uuid], "DELETE") => Request::Withdraw { uuid: name_in_path(uuid)? },
+        (["services", uuid], "GET") => {
+            Request::Resolve { target: ServiceTarget::Uuid { uuid: name_in_path(uuid)? } }
+        }
+        (["services", _], _) => return wrong_method("GET, PUT, DELETE"),
+        (["services", uuid, "offers"], "POST") => {
+            let uuid = name_in_path(uuid)?;
+            let OffersBody { offers } = from_json(&form.body)?;
+            return Ok(Request::AddOffers { uuid, offers });
+        }
+        (["services", _, "offers"], _) => return wrong_method("POST"),
+        (["services", uuid, "offers", "withdraw"], "POST") => {
+            let uuid = name_in_path(uuid)?;
+            let OfferIdsBody { offers } = from_json(&form.body)?;
+            return Ok(Request::WithdrawOffers { uuid, offers });
+        }
+        (["services", _, "offers", "withdraw"], _) => return wrong_method("POST"),
+        (["resolve"], "POST") => {
+            let TargetBody { target } = from_json(&form.body)?;
+            return Ok(Request::Resolve { target });
+        }
+        (["resolve"], _) => return wrong_method("POST"),
+        (["take"], "POST") => {
+            let TakeBody { target, wait } = from_json(&form.body)?;
+            return Ok(Request::Take { target, wait });
+        }
+        (["take"], _) => return wrong_method("POST"),
+        (["offers", id, "answer"], "POST") => {
+            let offer = name_in_path(id)?;
+            let AnswerBody { sdp, signature } = from_json(&form.body)?;
+            return Ok(Request::Answer(Answer { offer, sdp, signature }));
+        }
+        (["offers", _, "answer"], _) => return wrong_method("POST"),
+        (["offers", id, "candidates"], "POST") => {
+            let offer = name_in_path(id)?;
+            let CandidatesBody { candidates } = from_json(&form.body)?;
+            return Ok(Request::Candidates { offer, candidates });
+        }
+        (["offers", _, "candidates"], _) => return wrong_method("POST"),
+        (["events"], "GET") => Request::Events { cursor: cursor_in(query)? },
+        (["events"], _) => return wrong_method("GET"),
+        _ => return Err(no_route(path)),
+    };
+    if form.body.is_empty() { Ok(request) } else { Err(malformed("this request has no body")) }
+}
+
+/// Whether a request may come without a signature: it reads what anyone may read.
+pub(crate) fn may_be_unsigned(request: &Request) -> bool {
+    matches!(request, Request::Owner { .. } | Request::List { .. } | Request::Resolve { .. })
+}
+
+/// The JSON of a response.
+#[cfg(any(feature = "server", test))]
+pub(crate) fn encode_response(response: &Response) -> Vec<u8> {
+    match response {
+        Response::Done => b"{}".to_vec(),
+        Response::Claimed(claim) => json(claim),
+        Response::Owner(claim) => json(&OwnerReply { claim: claim.clone() }),
+        Response::Services(services) => json(&ServicesReply { services: services.clone() }),
+        Response::Published(lease) => json(lease),
+        Response::Service(record) => json(record),
+        Response::Taken(taken) => json(taken),
+    }
+}
+
+/// The response in `body`, which answers `request`.
+#[cfg(any(feature = "http", test))]
+pub(crate) fn decode_response(request: &Request, body: &[u8]) -> Result<Response, serde_json::Error> {
+    use serde_json::from_slice;
+    Ok(match request {
+        Request::Claim { .. } => Response::Claimed(from_slice(body)?),
+        Request::Owner { .. } => Response::Owner(from_slice::<OwnerReply>(body)?.claim),
+        Request::List { .. } => Response::Services(from_slice::<ServicesReply>(body)?.services),
+        Request::Publish(_) => Response::Published(from_slice(body)?),
+        Request::Resolve { .. } => Response::Service(from_slice(body)?),
+        Request::Take { .. } => Response::Taken(from_slice(body)?),
+        Request::Withdraw { .. }
+        | Request::AddOffers { .. }
+        | Request::WithdrawOffers { .. }
+        | Request::Answer(_)
+        | Request::Candidates { .. }
+        | Request::Events { .. } => {
+            from_slice::<serde_json::Map<String, serde_json::Value>>(body)?;
+            Response::Done
+        }
+    })
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Only maps with keys that are no strings, or writers that fail, make serde_json fail.
+    serde_json::to_vec(value).expect("protocol types are JSON")
+}
+
+fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, SignalingError> {
+    serde_json::from_slice(body)
+        .map_err(|error| malformed(format!("the body is not what it should be: {error}")))
+}
+
+fn name_in_path<T: std::str::FromStr<Err = NameError>>(text: &str) -> Result<T, SignalingError> {
+    text.parse().map_err(|error: NameError| SignalingError::refused(ErrorCode::BadName, error.to_string()))
+}
+
+fn malformed(message: impl Into<String>) -> SignalingError {
+    SignalingError::refused(ErrorCode::Malformed, message)
+}
+
+fn no_route(path: &str) -> SignalingError {
+    let shown: String = path.chars().take(80).collect();
+    SignalingError::refused(ErrorCode::NoRoute, format!("no route {shown}"))
+}
+
+/// A cursor as a query.
+pub(crate) fn cursor_query(cursor: &Cursor) -> String {
+    format!("cursor={}", percent_encoded(&cursor.0))
+}
+
+/// The cursor in a query.
+pub(crate) fn cursor_in(query: &str) -> Result<Option<Cursor>, SignalingError> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("cursor="));
+    let Some(value) = value else { return Ok(None) };
+    let decoded =
+        percent_decoded(value).ok_or_else(|| malformed("the cursor is not percent-encoded UTF-8"))?;
+    Ok(Some(Cursor(decoded)))
+}
+
+fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let high = (bytes.next()? as char).to_digit(16)?;
+            let low = (bytes.next()? as char).to_digit(16)?;
+            out.push((high * 16 + low) as u8);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    /// One of each request.
+    pub(crate) fn all_requests() -> Vec<Request> {
+        let identity = Identity::from_secret([7; 32]);
+        let username = Username::new("alice").unwrap();
+        let service = ServiceFqn::new("com.example.chat", "1.2.3").unwrap();
+        let uuid = ServiceUuid::derive(&identity.public_key(), &username, &service, &[1; 16]);
+        let offer = OfferId::from_bytes([2; 16]);
+        let signature = auth::sign_offer(&identity, &uuid, &offer, "v=0\r\n");
+        let offers = vec![NewOffer { id: offer, sdp: "v=0\r\n".into(), signature }];
+        let by_name = ServiceTarget::Name {
+            username: username.clone(),
+            service: "com.example.chat@^1".parse().unwrap(),
+            token: Some("sésame".into()),
+        };
+        let by_uuid = ServiceTarget::Uuid { uuid };
+        let mut metadata = Metadata::new();
+        metadata.insert("title".into(), "Chat".into());
+        vec![
+            Request::Claim { username: username.clone() },
+            Request::Owner { username: username.clone() },
+            Request::List { username: username.clone() },
+            Request::Publish(Publish {
+                username,
+                service,
+                uuid,
+                salt: "AQEBAQEBAQEBAQEBAQEBAQ".into(),
+                public: true,
+                token_hash: None,
+                metadata,
+                ttl: Duration::from_secs(300),
+                offers: offers.clone(),
+            }),
+            Request::Withdraw { uuid },
+            Request::Resolve { target: by_uuid.clone() },
+            Request::Resolve { target: by_name.clone() },
+            Request::AddOffers { uuid, offers },
+            Request::WithdrawOffers { uuid, offers: vec![offer] },
+            Request::Take { target: by_uuid, wait: Duration::from_secs(5) },
+            Request::Take { target: by_name, wait: Duration::ZERO },
+            Request::Answer(Answer { offer, sdp: "v=0\r\n".into(), signature }),
+            Request::Candidates { offer, candidates: vec!["candidate:1".into()] },
+            Request::Events { cursor: None },
+            Request::Events { cursor: Some(Cursor("a b/%é".into())) },
+        ]
+    }
+
+    #[test]
+    fn every_response_survives_its_json() {
+        let all = all_requests();
+        let [claim, owner, list, publish, withdraw, resolve, .., take, _, _, _, _, _] = all.as_slice() else {
+            panic!()
+        };
+        let Request::Publish(published) = publish.clone() else { panic!() };
+        let owner_key = Identity::from_secret([7; 32]).public_key();
+        let record = ServiceRecord {
+            uuid: published.uuid,
+            owner: owner_key,
+            username: published.username.clone(),
+            service: published.service,
+            salt: published.salt,
+            public: true,
+            metadata: published.metadata,
+            expires_at: 5,
+        };
+        let claimed = Claim { username: published.username, owner: owner_key, claimed_at: 1, expires_at: 2 };
+        let NewOffer { id, sdp, signature } = published.offers[0].clone();
+        let lease =
+            Lease { uuid: record.uuid, ttl: Duration::from_secs(3), expires_at: 4, offers: 1, wanted: 2 };
+        for (request, response) in [
+            (claim, Response::Claimed(claimed.clone())),
+            (owner, Response::Owner(None)),
+            (owner, Response::Owner(Some(claimed))),
+            (list, Response::Services(vec![record.clone()])),
+            (publish, Response::Published(lease)),
+            (withdraw, Response::Done),
+            (resolve, Response::Service(record.clone())),
+            (take, Response::Taken(TakenOffer { service: record, id, sdp, signature })),
+        ] {
+            assert_eq!(decode_response(request, &encode_response(&response)).unwrap(), response);
+            assert!(decode_response(request, b"[1]").is_err());
+        }
+    }
+
+    #[test]
+    fn every_request_survives_its_http_form() {
+        for request in all_requests() {
+            let form = encode(&request);
+            assert_eq!(decode(&form).unwrap(), request, "{} {}", form.method, form.path);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_a_request_or_an_error(
+            method in "GET|PUT|POST|DELETE|.{0,4}",
+            at in 0..15usize,
+            cut in 0..400usize,
+            put in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..8),
+            header in ".{0,40}",
+        ) {
+            let HttpForm { mut path, mut body, .. } = encode(&all_requests()[at]);
+            let to = cut.min(body.len());
+            body.splice(to.saturating_sub(put.len())..to, put.iter().copied());
+            if let Some((at, _)) = path.char_indices().nth(cut) {
+                path.replace_range(at..=at, &String::from_utf8_lossy(&put));
+            }
+            let form = HttpForm { method, path, body };
+            if let Ok(request) = decode(&form) {
+                proptest::prop_assert_eq!(decode(&encode(&request)).unwrap(), request);
+            }
+            let _ = SignedRequest::from_http(&form.method, &form.path, &form.body, &header);
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_with_its_own_code() {
+        let uuid = "00000000-0000-8000-8000-000000000000";
+        let cases = [
+            ("GET", "/", "", ErrorCode::NoRoute),
+            ("GET", "/v1/", "", ErrorCode::NoRoute),
+            ("GET", "/v2/events", "", ErrorCode::NoRoute),
+            ("GET", "/v1/usernames/alice/services/x", "", ErrorCode::NoRoute),
+            ("PATCH", "/v1/usernames/alice", "", ErrorCode::BadMethod),
+            ("POST", "/v1/events", "", ErrorCode::BadMethod),
+            ("GET", "/v1/usernames/A", "", ErrorCode::BadName),
+            ("DELETE", "/v1/services/nonsense", "", ErrorCode::BadName),
+            ("POST", "/v1/take", "", ErrorCode::Malformed),
+            ("POST", "/v1/take", "{", ErrorCode::Malformed),
+            ("POST", "/v1/take", "[]", ErrorCode::Malformed),
+            ("POST", "/v1/take", r#"{"target":{"uuid":"x"},"wait_ms":1}"#, ErrorCode::Malformed),
+            ("PUT", "/v1/usernames/alice", "{}", ErrorCode::Malformed),
+            ("GET", "/v1/events?cursor=%zz", "", ErrorCode::Malformed),
+            ("PUT", &format!("/v1/services/{uuid}"), r#"{"uuid":3}"#, ErrorCode::Malformed),
+        ];
+        for (method, path, body, code) in cases {
+            let form = HttpForm { method: method.into(), path: path.into(), body: body.into() };
+            assert_eq!(decode(&form).unwrap_err().code(), Some(code), "{method} {path} {body}");
+        }
+    }
+}
