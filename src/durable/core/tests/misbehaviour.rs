@@ -181,7 +181,7 @@ fn each_kind_of_misbehaviour_is_named_ends_the_link_and_harms_nothing() {
             let (mut pair, ours, theirs) = pair();
             let old = pair.link();
             pair.inject(side, packet.clone());
-            assert_eq!(causes(&mut pair, side), [expected.clone()], "{what} to {side:?}");
+            assert_eq!(causes(&mut pair, side), std::slice::from_ref(&expected), "{what} to {side:?}");
             if matches!(what, "data after the end" | "a second label") {
                 continue; // It began with something lawful, which the real peer knows nothing of.
             }
