@@ -218,6 +218,54 @@ fn a_blackout_is_suspected_and_its_end_is_noticed_with_all_frames() {
     });
 }
 
+/// Before the first keep-alive, with nothing said yet, and both ways at once.
+#[test]
+fn a_blackout_right_after_the_opening_is_survived_by_both_ends() {
+    run(async {
+        let impairment = Impairment::new(7);
+        let mut config = WebRtcConfig::loopback();
+        config.impairment = Some(impairment.clone());
+        let (a, b) = connect(&WebRtcTransport::new(config), &transport()).await;
+        impairment.set_blackout(true);
+        for link in [&a, &b] {
+            for number in 0..40_u8 {
+                link.send(BytesMut::from(&[number; 5_000][..])).await.unwrap();
+            }
+        }
+        assert!(matches!(a.recv().await, LinkEvent::Suspect));
+        assert!(matches!(b.recv().await, LinkEvent::Suspect));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        impairment.set_blackout(false);
+        let healed = Instant::now();
+        for link in [&a, &b] {
+            for number in 0..40_u8 {
+                assert!(frame(link).await == [number; 5_000][..]);
+            }
+        }
+        assert!(healed.elapsed() < Duration::from_millis(1500), "{:?}", healed.elapsed());
+    });
+}
+
+#[test]
+fn a_negotiation_learns_that_the_other_end_gave_up() {
+    run(async {
+        let (a, b) = (transport(), transport());
+        let offer = a.offer().await.unwrap();
+        let answer = b.answer(offer.description()).await.unwrap();
+        offer.set_answer(answer.description()).await.unwrap();
+        let link = established(&offer).await;
+        link.close().await;
+        // It may have come to a link there; that one, then, learns it.
+        match answer.next().await {
+            NegotiationEvent::Established(link) => {
+                assert_eq!(down(&link).await, LinkError::ClosedByPeer);
+            }
+            NegotiationEvent::Failed(error) => assert_eq!(error, LinkError::ClosedByPeer),
+            _ => panic!("neither link nor failure"),
+        }
+    });
+}
+
 #[test]
 fn a_negotiation_that_begins_in_a_blackout_succeeds_once_it_ends() {
     run(async {
@@ -522,5 +570,37 @@ fn what_is_dropped_or_closed_leaves_no_socket_and_no_task() {
         while (open_sockets(), alive()) != before {
             tokio::task::yield_now().await;
         }
+    });
+}
+
+/// `cargo nextest run --release --run-ignored all a_thousand`, as it takes a while in debug builds.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "takes half a minute"]
+fn a_thousand_links_one_after_the_other_take_no_more_memory_than_fifty() {
+    fn resident_kib() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+    run(async {
+        let (a, b) = (transport(), transport());
+        let mut after_fifty = (0, 0);
+        for round in 0..1_000 {
+            let (left, right) = connect(&a, &b).await;
+            left.send(BytesMut::zeroed(1000)).await.unwrap();
+            frame(&right).await;
+            if round % 2 == 0 {
+                left.close().await;
+            }
+            drop(left);
+            assert_eq!(down(&right).await, LinkError::ClosedByPeer);
+            if round == 50 {
+                after_fifty = (resident_kib(), open_sockets());
+            }
+        }
+        assert!(resident_kib() < after_fifty.0 + 4096, "{} KiB", resident_kib());
+        assert!(open_sockets() <= after_fifty.1 + 4);
+        tokio::join!(a.shutdown(), b.shutdown());
     });
 }

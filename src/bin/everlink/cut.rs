@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, Weak};
 use everlink::BoxFuture;
 use everlink::link::{Link, LinkError, Negotiation, NegotiationEvent, Transport};
 
-
 /// Passes everything on to another transport and remembers the links it made.
 #[derive(Clone)]
 pub struct Cuttable {

@@ -169,7 +169,7 @@ impl ImpairedSocket {
         left
     }
 
-    /// Sends what is due. What the system does not take now is lost, as on a full queue.
+    /// Sends what is due, as far as the system takes it now.
     fn send_due(&self, line: &mut Line, cx: &mut Context<'_>, now: Instant) {
         while let Some(packet) = line.sent.packets.front().filter(|packet| packet.due <= now) {
             if !self.impairment.is_dark() {
@@ -180,10 +180,22 @@ impl ImpairedSocket {
                     segment_size: packet.segment_size,
                     src_ip: None,
                 };
-                let _ = self.inner.poll_send(cx, &transmit);
+                // It also waits when this task has had its share of the processor.
+                if self.inner.poll_send(cx, &transmit).is_pending() {
+                    return;
+                }
             }
             line.sent.pop();
         }
+    }
+}
+
+/// What was sent before a socket was closed is still under way, a goodbye among it.
+impl Drop for ImpairedSocket {
+    fn drop(&mut self) {
+        let mut line = std::mem::take(&mut *self.line());
+        let Some(last) = line.sent.packets.back().map(|packet| packet.due) else { return };
+        self.send_due(&mut line, &mut Context::from_waker(Waker::noop()), last);
     }
 }
 
@@ -278,7 +290,8 @@ impl AsyncUdpSocket for ImpairedSocket {
                 return Poll::Ready(Ok(1));
             }
             let next = [line.sent.due(), line.received.due()].into_iter().flatten().min();
-            let Some(due) = next else { return Poll::Pending };
+            // What is overdue waits for the socket, which wakes us.
+            let Some(due) = next.filter(|due| *due > now) else { return Poll::Pending };
             let timer = line.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
             timer.as_mut().reset(due);
             if timer.as_mut().poll(cx).is_pending() {

@@ -340,3 +340,146 @@ fn is_stun(datagram: &[u8], kind: [u8; 2]) -> bool {
 fn real_now() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, IoSliceMut};
+
+    use webrtc::runtime::RecvMeta;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+    const DATA: [u8; 30] = [23; 30];
+
+    /// Remembers what was sent.
+    #[derive(Debug, Default)]
+    struct Wire(Mutex<Vec<Vec<u8>>>);
+
+    impl AsyncUdpSocket for Wire {
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(addr(1))
+        }
+        fn poll_send(&self, _: &mut Context<'_>, sent: &Transmit<'_>) -> Poll<io::Result<usize>> {
+            self.0.lock().unwrap().push(sent.contents.to_vec());
+            Poll::Ready(Ok(sent.contents.len()))
+        }
+        fn poll_recv(
+            &self,
+            _: &mut Context<'_>,
+            _: &mut [IoSliceMut<'_>],
+            _: &mut [RecvMeta],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+    }
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn stun(kind: [u8; 2], id: u8) -> Vec<u8> {
+        let mut message = INDICATION.to_vec();
+        message[..2].copy_from_slice(&kind);
+        message[19] = id;
+        message
+    }
+
+    struct Bench {
+        path: Path,
+        wire: Arc<Wire>,
+        socket: Arc<dyn AsyncUdpSocket>,
+    }
+
+    impl Bench {
+        fn new(suspect_after: Duration) -> Self {
+            let wire = Arc::<Wire>::default();
+            let socket = Arc::clone(&wire) as Arc<dyn AsyncUdpSocket>;
+            Self { path: Path::new(suspect_after, LONG), wire, socket }
+        }
+
+        fn send(&self, port: u16, contents: &[u8]) {
+            let transmit =
+                Transmit { destination: addr(port), ecn: None, contents, segment_size: None, src_ip: None };
+            self.path.handle_sent(&self.socket, &transmit);
+        }
+
+        fn repeated(&self) -> Vec<Vec<u8>> {
+            std::mem::take(&mut *self.wire.0.lock().unwrap())
+        }
+    }
+
+    #[test]
+    fn set_up_is_paced_by_packets_and_a_silent_one_sleeps() {
+        let bench = Bench::new(LONG);
+        while bench.path.handle_sleep(LONG) == Duration::ZERO {}
+        assert_eq!(bench.path.handle_sleep(LONG), LONG);
+        bench.path.handle_received(&DATA, true);
+        assert_eq!(bench.path.handle_sleep(LONG), Duration::ZERO);
+    }
+
+    #[test]
+    fn only_what_wants_an_answer_is_waited_for() {
+        let bench = Bench::new(LONG);
+        bench.path.handle_open();
+        bench.send(2, &stun(BINDING_SUCCESS, 1));
+        assert_eq!(bench.path.handle_sleep(LONG), LONG);
+        bench.send(2, &DATA);
+        assert!(bench.path.handle_sleep(LONG) <= REPEAT_AFTER);
+        bench.path.handle_received(&DATA, true);
+        assert_eq!(bench.path.handle_sleep(LONG), LONG);
+    }
+
+    #[test]
+    fn silence_stops_the_clock_and_any_packet_sets_it_forward() {
+        let bench = Bench::new(Duration::ZERO);
+        bench.path.handle_open();
+        bench.send(2, &DATA);
+        bench.path.handle_sleep(LONG);
+        assert!(bench.path.is_suspect());
+        let stands = bench.path.now();
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(bench.path.now(), stands);
+        bench.path.handle_received(&DATA, true);
+        assert!(!bench.path.is_suspect());
+        let moved = bench.path.now() - stands;
+        assert!(moved >= STEP && moved < 2 * STEP, "{moved:?}");
+        assert!(bench.path.now() <= bench.path.now());
+    }
+
+    #[test]
+    fn the_check_of_the_path_in_use_is_repeated_and_its_late_answers_are_kept_back() {
+        let bench = Bench::new(LONG);
+        bench.send(2, &stun(BINDING_REQUEST, 2));
+        bench.send(3, &stun(BINDING_REQUEST, 3));
+        bench.send(3, &DATA);
+        bench.send(4, &stun(BINDING_REQUEST, 4));
+        bench.path.handle_open();
+        bench.send(3, &DATA);
+        std::thread::sleep(REPEAT_AFTER);
+        assert!(bench.path.handle_sleep(LONG) <= REPEAT_EVERY);
+        assert_eq!(bench.repeated(), [stun(BINDING_REQUEST, 3)]);
+        assert!(bench.path.handle_sleep(LONG) <= REPEAT_EVERY);
+        assert!(bench.repeated().is_empty(), "not before it is time again");
+
+        let answer = stun(BINDING_SUCCESS, 3);
+        assert_eq!(bench.path.handle_received(&answer, true), Verdict::Deliver);
+        assert_eq!(bench.path.handle_received(&answer, true), Verdict::Swallow);
+        let foreign = stun(BINDING_SUCCESS, 9);
+        assert_eq!(bench.path.handle_received(&foreign, true), Verdict::Deliver);
+    }
+
+    #[test]
+    fn a_pump_is_asked_for_only_after_many_messages() {
+        let path = Path::new(LONG, LONG);
+        let cx = Context::from_waker(Waker::noop());
+        path.handle_drained();
+        assert!(!path.handle_read(&cx));
+        for _ in 0..PUMP_AFTER {
+            path.handle_taken();
+        }
+        path.handle_drained();
+        assert!(path.handle_read(&cx));
+        assert!(!path.handle_read(&cx));
+    }
+}

@@ -17,7 +17,8 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Result<Self, String> {
-        let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+        let program =
+            std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
         let mut process = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())

@@ -61,7 +61,6 @@ pub async fn connect(client: &Client, service: &DurableService) -> (DurableConne
 
 /// One end of a pair at work.
 pub struct End {
-    pub connection: DurableConnection,
     pub channel: DurableChannel,
 }
 
@@ -81,7 +80,7 @@ pub fn two_ends<A: Send + 'static, B: Send + 'static>(
             exposed.send(service.info().uuid).expect("the peer waits");
             let connection = service.accept().await.expect("the service runs");
             let channel = connection.open_channel("bench").expect("a new channel");
-            let done = host(End { connection: connection.clone(), channel }).await;
+            let done = host(End { channel }).await;
             connection.closed().await;
             client.shutdown().await;
             done
@@ -94,7 +93,7 @@ pub fn two_ends<A: Send + 'static, B: Send + 'static>(
             let connected = client.connect_with(target, self::connection()).await;
             let connection = connected.expect("the host is there");
             let channel = connection.open_channel("bench").expect("a new channel");
-            let done = peer(End { connection: connection.clone(), channel }).await;
+            let done = peer(End { channel }).await;
             connection.close().await;
             client.shutdown().await;
             done

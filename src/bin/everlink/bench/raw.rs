@@ -30,7 +30,8 @@ use webrtc::runtime::{
 };
 
 #[path = "../../../link/webrtc/impairment.rs"]
-mod impairment;
+#[allow(dead_code)]
+pub mod impairment;
 use self::impairment::{ImpairedSocket, Impairment};
 
 /// How much care the raw program takes.
@@ -77,13 +78,12 @@ impl Times {
 /// Sends messages of `size` bytes for `run`, and measures what arrived after the first quarter of
 /// it. `delay` is added to each direction of the path.
 pub fn throughput(tuning: Tuning, size: usize, run: Duration, delay: Duration) -> Throughput {
-    let (sender, receiver) = two_ends(
+    let ((), receiver) = two_ends(
         tuning,
         delay,
         move |end| Box::pin(async move { end.send_for(size, run).await }),
         move |end| Box::pin(async move { end.count(run).await }),
     );
-    drop(sender);
     receiver
 }
 
@@ -195,7 +195,7 @@ pub fn between<A: Send + 'static, B: Send + 'static>(
     });
     let second = std::thread::spawn(move || {
         on_a_runtime(async move {
-            let mut end = End::new(tuning, None).await;
+            let end = End::new(tuning, None).await;
             let answer = end.answer(offer.await.expect("the other end offers")).await;
             answer_in.send(answer).expect("the other end waits for the answer");
             end.open().await;

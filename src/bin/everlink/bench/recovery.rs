@@ -41,7 +41,14 @@ pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
         let what = format!("first message after a blackout of {seconds} s");
         report.row(&Row { what: &what, unit: "s", ours: ours.first, raw: Some(raw), as_it_comes: None, aim });
         let what = format!("  lost, doubled or reordered of {}", ours.sent);
-        report.row(&Row { what: &what, unit: "messages", ours: ours.wrong as f64, raw: None, as_it_comes: None, aim: "0" });
+        report.row(&Row {
+            what: &what,
+            unit: "messages",
+            ours: ours.wrong as f64,
+            raw: None,
+            as_it_comes: None,
+            aim: "0",
+        });
         if ours.wrong > 0 {
             report.broken(format!("{} messages went wrong over a blackout of {seconds} s", ours.wrong));
         }
@@ -164,7 +171,8 @@ struct Outcome {
 async fn blackout(seconds: u64) -> Outcome {
     let signaling = MemorySignaling::new();
     let impairment = Impairment::new(0);
-    let (host, peer) = (client(&signaling, transport(Some(&impairment))), client(&signaling, transport(Some(&impairment))));
+    let (host, peer) =
+        (client(&signaling, transport(Some(&impairment))), client(&signaling, transport(Some(&impairment))));
     let service = expose(&host).await;
     let (at_peer, at_host) = connect(&peer, &service).await;
     let (from, to) = channels(&at_peer, &at_host);
@@ -184,7 +192,7 @@ async fn blackout(seconds: u64) -> Outcome {
 
 /// The same for a plain program: seconds from healing to the next message, or infinity.
 fn raw_blackout(seconds: u64) -> f64 {
-    let impairment = Impairment::new(0);
+    let impairment = raw::impairment::Impairment::new(0);
     let switch = impairment.clone();
     let lasts = Duration::from_secs(seconds);
     let patience = Duration::from_secs(20);
@@ -262,7 +270,13 @@ fn thousand(report: &mut Report, reconnects: u64) {
             report.broken(format!("{what} grew from {from} to {to}"));
         }
     };
-    grown("resident memory grown by", "KiB", before.resident as f64 / 1024.0, after.resident as f64 / 1024.0, 16384.0);
+    grown(
+        "resident memory grown by",
+        "KiB",
+        before.resident as f64 / 1024.0,
+        after.resident as f64 / 1024.0,
+        16384.0,
+    );
     grown("descriptors grown by", "", before.descriptors as f64, after.descriptors as f64, 8.0);
     grown("tasks grown by", "", tasks[0] as f64, tasks[1] as f64, 8.0);
 }

@@ -21,7 +21,15 @@ pub fn run(report: &mut Report, quick: bool) {
     round_trips(report, quick);
 }
 
-fn rate(report: &mut Report, what: &str, size: usize, rounds: usize, run: Duration, delay: Duration, aim: &str) {
+fn rate(
+    report: &mut Report,
+    what: &str,
+    size: usize,
+    rounds: usize,
+    run: Duration,
+    delay: Duration,
+    aim: &str,
+) {
     let mut ours = vec![];
     let mut alike = vec![];
     for _ in 0..rounds {

@@ -108,32 +108,32 @@ async fn links_without_a_good_hello_are_closed_and_nobody_is_disturbed() {
     let mut host = Host::new(8);
     let (honest, mallory, me) = (key(2), key(3), key(1));
     let (_link, connection) = host.honest(&honest).await;
-    const ID: SessionId = SessionId([9; 16]);
+    let id = const { SessionId([9; 16]) };
     type Forge = Box<dyn Fn(Binding) -> BytesMut>;
     let bad: Vec<(&str, Forge)> = vec![
-        ("random bytes", Box::new(|_| BytesMut::from(&[0xde, 0xad, 0xbe, 0xef][..]))),
-        ("nothing", Box::new(|_| BytesMut::new())),
-        ("another frame first", Box::new(|_| BytesMut::from(&[0x0a, 7][..]))),
-        ("CLOSE first", Box::new(|_| BytesMut::from(&[0x0c][..]))),
-        ("an empty HELLO", Box::new(|_| BytesMut::from(&[1, 0][..]))),
-        ("a HELLO for another link", Box::new(|_| hello(&key(3), &key(1), ID, Binding([1; 32])).0)),
+        ("random bytes", Box::new(move |_| BytesMut::from(&[0xde, 0xad, 0xbe, 0xef][..]))),
+        ("nothing", Box::new(move |_| BytesMut::new())),
+        ("another frame first", Box::new(move |_| BytesMut::from(&[0x0a, 7][..]))),
+        ("CLOSE first", Box::new(move |_| BytesMut::from(&[0x0c][..]))),
+        ("an empty HELLO", Box::new(move |_| BytesMut::from(&[1, 0][..]))),
+        ("a HELLO for another link", Box::new(move |_| hello(&key(3), &key(1), id, Binding([1; 32])).0)),
         (
             "a HELLO by another key than the answer",
-            Box::new(|binding| hello(&key(4), &key(1), ID, binding).0),
+            Box::new(move |binding| hello(&key(4), &key(1), id, binding).0),
         ),
-        ("a HELLO to another host", Box::new(|binding| hello(&key(3), &key(5), ID, binding).0)),
+        ("a HELLO to another host", Box::new(move |binding| hello(&key(3), &key(5), id, binding).0)),
         (
             "half a HELLO",
-            Box::new(|binding| {
-                let mut frame = hello(&key(3), &key(1), ID, binding).0;
+            Box::new(move |binding| {
+                let mut frame = hello(&key(3), &key(1), id, binding).0;
                 frame.truncate(frame.len() / 2);
                 frame
             }),
         ),
         (
             "one bit of a HELLO turned",
-            Box::new(|binding| {
-                let mut frame = hello(&key(3), &key(1), ID, binding).0;
+            Box::new(move |binding| {
+                let mut frame = hello(&key(3), &key(1), id, binding).0;
                 frame[100] ^= 1;
                 frame
             }),

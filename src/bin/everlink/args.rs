@@ -1,0 +1,288 @@
+//! What can be asked for on the command line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use everlink::link::IceServer;
+use everlink::link::webrtc::{WebRtcConfig, WebRtcTransport};
+use everlink::signaling::{HttpSignaling, ServiceFqn, Username};
+use everlink::{Client, Identity, PublicKey, Target};
+
+use crate::bench::BenchArgs;
+
+/// Durable WebRTC connections: messages that are neither lost nor doubled when the link is.
+#[derive(Debug, Parser)]
+#[command(name = "everlink", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = "Example: try it in one process\n  everlink demo\n\n\
+    Example: three terminals\n  everlink serve\n  everlink expose alice/chat@1.0.0 --echo\n  \
+    everlink connect alice/chat@1.0.0\n\n\
+    Exit codes: 0 done, 1 failed, 2 bad usage. Logs go to stderr; RUST_LOG=debug shows more.")]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Print one JSON object per line.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // there is one of them
+pub enum Command {
+    Serve(Serve),
+    Expose(Expose),
+    Connect(Connect),
+    Whoami(Whoami),
+    /// Show what it does: a server, a host and a peer in this process, over real WebRTC.
+    ///
+    /// Sends thousands of numbered messages both ways, cuts the link three times in different ways
+    /// meanwhile, and counts what arrived. Ends with 1 if anything was lost, doubled or reordered.
+    #[command(after_help = "Example:\n  everlink demo")]
+    Demo,
+    /// Measure what connections cost and give, beside a plain program on the same WebRTC stack.
+    ///
+    /// Takes about ten minutes, or one with --quick. The ratios are what counts on a noisy machine.
+    #[command(after_help = "Example: throughput and round trips alone\n  everlink bench --only stream")]
+    Bench(BenchArgs),
+}
+
+/// Run the signaling server, by which hosts and peers find each other.
+///
+/// Prints `listening on http://ADDR` when it is ready. Ends with ctrl-c or SIGTERM. It speaks plain
+/// HTTP: on the open internet, put a proxy with TLS before it.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: for this machine, remembering names and services\n  \
+    everlink serve --data ./everlink-data\n\nExample: for the local network, on a free port\n  \
+    everlink serve --listen 0.0.0.0:0")]
+pub struct Serve {
+    /// Where to listen; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = listen_addr)]
+    pub listen: String,
+    /// Keep names and services in this directory over restarts; made if it is not there. Without
+    /// it they are kept in memory.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// Expose a service, and print what its peers send.
+///
+/// Prints `service UUID` when peers can connect, then each message of every channel as a line:
+/// text as it is, bytes that are no text as `base64:...`. On a terminal control characters are
+/// shown escaped; `--json` tells messages, peers and channels apart. Ends with ctrl-c or SIGTERM.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: send back what comes\n  everlink expose alice/chat@1.0.0 --echo\n\n\
+    Example: at another server, reached over the internet\n  everlink expose alice/chat@1.0.0 \
+    --server https://signal.example.org --ice stun:stun.example.org:3478")]
+pub struct Expose {
+    /// The service: USER/NAME@VERSION. The username is claimed if it is free.
+    #[arg(value_name = "USER/SERVICE@VERSION", value_parser = service)]
+    pub service: (Username, ServiceFqn),
+    #[command(flatten)]
+    pub network: Network,
+    /// The file with the secret key; made if it is not there. The default is a file of this user's
+    /// (see `everlink whoami --json`).
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Send each message back on the channel that it came by.
+    #[arg(long)]
+    pub echo: bool,
+    /// List the service for everybody. Otherwise it is found by its uuid or exact name only.
+    #[arg(long)]
+    pub public: bool,
+    /// Whoever looks the service up by name must know this. Other users of this machine can see
+    /// it on the command line.
+    #[arg(long, value_name = "TOKEN", conflicts_with = "public")]
+    pub token: Option<String>,
+    /// How many seconds the server keeps the service without hearing of this host.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    pub ttl: Duration,
+}
+
+/// Connect to a service: each line of stdin is a message, each message received a line on stdout.
+///
+/// Waits out lost links and goes on where it stopped. At the end of input it waits until the peer
+/// has received everything, closes, and ends with 0. A line may have 16 MiB; it is sent as text if
+/// it is UTF-8. Bytes received that are no text are printed as `base64:...`; on a terminal control
+/// characters are shown escaped.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: by name, at the server of this machine\n  \
+    printf 'one\\ntwo\\n' | everlink connect alice/chat@1.0.0\n\n\
+    Example: by uuid, as somebody\n  everlink connect 3f2a6c1e-0c6b-8a1d-9f42-5d0e8b7c6a19 \
+    --server https://signal.example.org --identity ./bob.key")]
+pub struct Connect {
+    /// The service: its uuid, or USER/NAME@VERSION. Of a public service the VERSION may be a
+    /// requirement, such as ^1.2 or 1, which stands for the highest that fits.
+    #[arg(value_name = "UUID|USER/SERVICE@VERSION", value_parser = target)]
+    pub target: Target,
+    #[command(flatten)]
+    pub network: Network,
+    /// The file with the secret key by which the host shall know this peer; made if it is not
+    /// there. Without it the peer has a new key each time.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The access token, if the service asks for one.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Talk to nobody but the owner of this key (as `everlink whoami` prints it).
+    #[arg(long, value_name = "KEY")]
+    pub peer: Option<PublicKey>,
+    /// The label of the channel to open.
+    #[arg(long, value_name = "LABEL", default_value = "main", value_parser = label)]
+    pub channel: String,
+    /// Go on receiving after the end of input, until the peer closes.
+    #[arg(long)]
+    pub stay: bool,
+}
+
+/// Print the public key of this user, by which others know them.
+///
+/// The key is made if there is none. Without --identity it is kept in everlink/identity in the
+/// user's directory for configuration: $XDG_CONFIG_HOME or ~/.config, on macOS
+/// ~/Library/Application Support, on Windows %APPDATA%.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  everlink whoami --identity ./alice.key")]
+pub struct Whoami {
+    /// The file with the secret key; made if it is not there.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+}
+
+/// How to reach the server and the other side.
+#[derive(Debug, ClapArgs)]
+pub struct Network {
+    /// The signaling server.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000", value_parser = HttpSignaling::new)]
+    pub server: HttpSignaling,
+    /// A STUN server `stun:HOST:PORT`, or a TURN server `turn:USER:PASSWORD@HOST:PORT`. May be
+    /// repeated. Without any, peers on the same machine or network are reached.
+    #[arg(long, value_name = "SERVER", value_parser = ice_server)]
+    pub ice: Vec<IceServer>,
+    /// A local address for links, such as 192.0.2.7 or 192.0.2.7:4000. May be repeated. The
+    /// default is every interface.
+    #[arg(long, value_name = "ADDR", value_parser = bind_addr)]
+    pub bind: Vec<SocketAddr>,
+}
+
+impl Network {
+    /// A client that reaches others so.
+    pub fn client(&self, identity: Identity) -> Client {
+        let mut config = WebRtcConfig::default();
+        config.ice_servers.clone_from(&self.ice);
+        if !self.bind.is_empty() {
+            config.bind.clone_from(&self.bind);
+        }
+        let transport = WebRtcTransport::new(config);
+        Client::builder(identity).signaling(self.server.clone()).transport(transport).build()
+    }
+}
+
+fn listen_addr(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    match port.map(str::parse::<u16>) {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        _ => Err("write an address and a port, such as 127.0.0.1:3000 or [::]:0".to_owned()),
+    }
+}
+
+fn service(text: &str) -> Result<(Username, ServiceFqn), String> {
+    let (user, service) =
+        text.split_once('/').ok_or("write the service as USER/NAME@VERSION, such as alice/chat@1.0.0")?;
+    let user = user.parse::<Username>().map_err(|error| error.to_string())?;
+    Ok((user, service.parse::<ServiceFqn>().map_err(|error| error.to_string())?))
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    if let Some((user, service)) = text.split_once('/') {
+        let user = user.parse().map_err(|error: everlink::signaling::NameError| error.to_string())?;
+        let service = service.parse().map_err(|error: everlink::signaling::NameError| error.to_string())?;
+        return Ok(Target::Query { user, service });
+    }
+    let neither = "it is neither the uuid of a service nor USER/NAME@VERSION, such as alice/chat@1.0.0";
+    text.parse().map(Target::Uuid).map_err(|_| neither.to_owned())
+}
+
+fn label(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=255 => Ok(text.to_owned()),
+        length => Err(format!("a label has 1 to 255 bytes, this one {length}")),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("write a number of seconds from 1 to 86400".to_owned()),
+    }
+}
+
+fn ice_server(text: &str) -> Result<IceServer, String> {
+    let wrong = || "write stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT".to_owned();
+    let (scheme, rest) = text.split_once(':').ok_or_else(wrong)?;
+    let is_host = |host: &str| {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        !name.is_empty() && !host.contains(['/', '@']) && !host.contains(char::is_whitespace)
+    };
+    match scheme {
+        "stun" | "stuns" if is_host(rest) => Ok(IceServer::stun(text)),
+        "turn" | "turns" => {
+            // A password may contain an `@`; a host cannot.
+            let (login, host) = rest.rsplit_once('@').ok_or_else(wrong)?;
+            let (user, password) = login.split_once(':').ok_or_else(wrong)?;
+            if user.is_empty() || !is_host(host) {
+                return Err(wrong());
+            }
+            Ok(IceServer::turn(format!("{scheme}:{host}"), user, password))
+        }
+        _ => Err(wrong()),
+    }
+}
+
+fn bind_addr(text: &str) -> Result<SocketAddr, String> {
+    text.parse::<IpAddr>()
+        .map(|address| SocketAddr::new(address, 0))
+        .or_else(|_| text.parse::<SocketAddr>())
+        .map_err(|_| {
+            "write an IP address, with a port or without, such as 192.0.2.7 or [::1]:4000".to_owned()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_help_has_an_example() {
+        let mut command = Args::command();
+        command.clone().debug_assert();
+        assert!(command.render_long_help().to_string().contains("Example"));
+        for subcommand in command.get_subcommands_mut() {
+            let help = subcommand.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+        }
+    }
+
+    #[test]
+    fn ice_servers_are_read() {
+        let turn = ice_server("turn:user:p@ss:w@example.org:3478").unwrap();
+        assert_eq!(turn, IceServer::turn("turn:example.org:3478", "user", "p@ss:w"));
+        assert_eq!(ice_server("stun:example.org:3478").unwrap(), IceServer::stun("stun:example.org:3478"));
+        for bad in ["", "stun", "stun:", "stun::3478", "http://example.org", "turn:example.org", "turn:u:p@"]
+        {
+            assert!(ice_server(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_read() {
+        assert_eq!(bind_addr("127.0.0.1").unwrap(), "127.0.0.1:0".parse::<SocketAddr>().unwrap());
+        assert_eq!(bind_addr("[::1]:80").unwrap(), "[::1]:80".parse::<SocketAddr>().unwrap());
+        assert!(bind_addr("localhost").is_err());
+        assert!(listen_addr("localhost:80").is_ok() && listen_addr("[::]:0").is_ok());
+        for bad in ["", "80", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "a:b"] {
+            assert!(listen_addr(bad).is_err(), "{bad}");
+        }
+    }
+}

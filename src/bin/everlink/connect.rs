@@ -1,0 +1,192 @@
+//! `everlink connect`.
+
+use std::io;
+use std::time::Duration;
+
+use everlink::signaling::Signaling as _;
+use everlink::{
+    ChannelReceiver, ChannelSender, CloseReason, ConnectError, ConnectionConfig, DurableConnection, Identity,
+    QueueConfig, Target,
+};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::args::Connect;
+use crate::failure::{Failure, complain};
+use crate::output::{Output, is_broken_pipe};
+use crate::stop::Stop;
+use crate::whoami::identity;
+use crate::{input, notices};
+
+/// How long to look for a host that the server knows and that does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the peer may take to receive what was sent when the user wants to leave.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+
+pub async fn run(args: Connect, output: Output) -> Result<(), Failure> {
+    let mut stop = Stop::listen();
+    let identity = match &args.identity {
+        Some(path) => identity(Some(path))?.0,
+        None => Identity::generate(),
+    };
+    // Asked first, as it knows at once; connecting would wait for the server to come.
+    args.network.server.probe().await?;
+
+    let mut config = ConnectionConfig::default();
+    config.connect_timeout = PATIENCE;
+    config.queue = QueueConfig::lossless();
+    config.expect_peer = args.peer;
+    config.token = args.token;
+    let client = args.network.client(identity);
+    let connection = tokio::select! {
+        connected = client.connect_with(args.target.clone(), config) => {
+            connected.map_err(|error| why(error, &args.target))?
+        }
+        () = stop.wished() => return Err(Failure::new("interrupted before the peer was reached", "")),
+    };
+    let channel = connection
+        .open_channel(&args.channel)
+        .map_err(|error| Failure::new(error.to_string(), "choose another with --channel"))?;
+    let about = json!({
+        "session": connection.id().to_string(), "peer": connection.peer(), "channel": args.channel,
+    });
+    let mut telling = JoinSet::new();
+    telling.spawn(notices::tell(connection.events(), output, about.clone()));
+    let (sender, receiver) = channel.split();
+    let talk = Talk { connection: &connection, output, about };
+    let ended = talk.run(sender, receiver, args.stay, &mut stop).await;
+    client.shutdown().await;
+    // The last events are told before the end.
+    let _ = tokio::time::timeout(Duration::from_millis(200), telling.join_next()).await;
+    ended
+}
+
+fn why(error: ConnectError, target: &Target) -> Failure {
+    match (&error, target) {
+        (ConnectError::ServiceNotFound, Target::Query { service, .. }) if !service.is_exact() => {
+            Failure::new(error.to_string(), "one that is not public is found by its exact version only")
+        }
+        _ => error.into(),
+    }
+}
+
+/// Both directions of the conversation.
+struct Talk<'a> {
+    connection: &'a DurableConnection,
+    output: Output,
+    about: Value,
+}
+
+impl Talk<'_> {
+    async fn run(
+        &self,
+        sender: ChannelSender,
+        receiver: ChannelReceiver,
+        stay: bool,
+        stop: &mut Stop,
+    ) -> Result<(), Failure> {
+        let (broken, mut unwritable) = oneshot::channel();
+        let mut listening = std::pin::pin!(self.listen(receiver, broken));
+        let mut speaking = std::pin::pin!(self.speak(&sender));
+        let (mut heard_all, mut spoken, mut unwritten) = (false, None, None);
+        while !heard_all {
+            tokio::select! {
+                // What arrived before the end of input was acknowledged is printed.
+                biased;
+                () = &mut listening => heard_all = true,
+                Ok(error) = &mut unwritable, if unwritten.is_none() => {
+                    unwritten = Some(error);
+                    break;
+                }
+                () = stop.wished() => break,
+                done = &mut speaking, if spoken.is_none() => {
+                    let failed = done.is_err();
+                    spoken = Some(done);
+                    if !stay || failed {
+                        break;
+                    }
+                }
+            }
+        }
+        let leaving = async {
+            // Whatever ended it: what was sent shall have arrived, if the peer is still there.
+            let flushed = tokio::time::timeout(LEAVE_WITHIN, self.connection.flush()).await;
+            let unacked = if matches!(flushed, Ok(Ok(()))) { 0 } else { sender.buffered().messages };
+            (unacked, self.connection.close().await)
+        };
+        let (unacked, reason) = if heard_all {
+            leaving.await
+        } else {
+            // Until it is closed the peer may go on talking.
+            tokio::join!(leaving, listening).0
+        };
+        let _ = self.output.event(json!({
+            "event": "closed", "reason": reason.to_string(), "unacked": unacked,
+            "session": self.about["session"],
+        }));
+        if heard_all && !self.output.json {
+            match reason {
+                CloseReason::Local => complain("the peer closed the channel"),
+                CloseReason::Peer => complain("the peer closed the connection"),
+                _ => {}
+            }
+        }
+        match unwritten {
+            // Nobody wants to read more, which is no failure.
+            Some(error) if is_broken_pipe(&error) => return Ok(()),
+            Some(error) => return Err(Failure::new(format!("cannot write to stdout: {error}"), "")),
+            None => {}
+        }
+        spoken.unwrap_or(Ok(()))?;
+        match reason {
+            CloseReason::Local | CloseReason::Peer if unacked == 0 => Ok(()),
+            CloseReason::Local | CloseReason::Peer => Err(Failure::new(
+                format!("the connection closed before {unacked} messages were acknowledged"),
+                "they may or may not have arrived",
+            )),
+            reason => Err(reason.into()),
+        }
+    }
+
+    /// Sends stdin, and waits until it has arrived.
+    async fn speak(&self, sender: &ChannelSender) -> Result<(), Failure> {
+        let mut input = input::lines();
+        let mut failed = Ok(());
+        'input: while let Some(lines) = input.recv().await {
+            match lines {
+                Ok(lines) => {
+                    for line in lines {
+                        if sender.send(line).await.is_err() {
+                            // The end of the connection says more than this could.
+                            break 'input;
+                        }
+                    }
+                }
+                Err(failure) => failed = Err(failure),
+            }
+        }
+        // Likewise.
+        let _ = self.connection.flush().await;
+        failed
+    }
+
+    /// Prints what the peer sends until the end. When stdout takes no more that is told, and the
+    /// rest is thrown away, so that the peer is not held up.
+    async fn listen(&self, mut receiver: ChannelReceiver, broken: oneshot::Sender<io::Error>) {
+        let mut about = self.about.clone();
+        about["event"] = json!("message");
+        let mut broken = Some(broken);
+        while let Ok(message) = receiver.recv().await {
+            if broken.is_none() {
+                continue;
+            }
+            let written = tokio::task::block_in_place(|| self.output.message(&message, about.clone()));
+            if let Err(error) = written
+                && let Some(broken) = broken.take()
+            {
+                let _ = broken.send(error);
+            }
+        }
+    }
+}

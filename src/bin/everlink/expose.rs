@@ -1,0 +1,139 @@
+//! `everlink expose`.
+
+use std::io;
+
+use everlink::signaling::Signaling as _;
+use everlink::{DurableChannel, DurableConnection, QueueConfig, ServiceConfig, ServiceEvent};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::args::Expose;
+use crate::failure::{Failure, complain};
+use crate::notices;
+use crate::output::{Output, is_broken_pipe};
+use crate::stop::Stop;
+use crate::whoami::identity;
+
+pub async fn run(args: Expose, output: Output) -> Result<(), Failure> {
+    let mut stop = Stop::listen();
+    let (identity, _) = identity(args.identity.as_deref())?;
+    let key = identity.public_key();
+    // Asked first, as it knows at once; publishing would wait for the server to come.
+    args.network.server.probe().await?;
+
+    let (user, service) = args.service;
+    let mut config = ServiceConfig::new(user, service);
+    config.public = args.public;
+    config.token = args.token;
+    config.ttl = args.ttl;
+    config.connection.queue = QueueConfig::lossless();
+    let client = args.network.client(identity);
+    let service = client.expose_service(config).await?;
+    let info = service.info();
+    let told = json!({
+        "event": "service", "uuid": info.uuid, "service": info.service, "key": key,
+        "server": args.network.server.url(), "expires_at": info.expires_at,
+    });
+    let mut written = output.line(&format!("service {}", info.uuid), told);
+
+    let mut events = service.events();
+    let mut last_error = None;
+    let mut sessions = JoinSet::new();
+    let ended = loop {
+        if let Err(error) = written {
+            break broken(error);
+        }
+        written = tokio::select! {
+            () = stop.wished() => break Ok(()),
+            accepted = service.accept() => match accepted {
+                Some(connection) => {
+                    sessions.spawn(session(connection, output, args.echo));
+                    Ok(())
+                }
+                None => break Err(Failure::new("the service had to stop", last_error.unwrap_or_default())),
+            },
+            Some(ended) = sessions.join_next() => ended.unwrap_or(Ok(())),
+            Some(event) = events.next() => {
+                if let ServiceEvent::Error { message, .. } = event {
+                    last_error = Some(message);
+                }
+                Ok(())
+            }
+        };
+    };
+    // Peers are told, and the server.
+    let withdrawn = service.stop().await;
+    client.shutdown().await;
+    ended?;
+    if let Err(error) = withdrawn {
+        complain(&format!(
+            "the server was not told of the end; the service vanishes when its lease ends: {error}"
+        ));
+    }
+    Ok(())
+}
+
+/// That nobody reads stdout any more ends the program, but is no failure.
+fn broken(error: io::Error) -> Result<(), Failure> {
+    if is_broken_pipe(&error) {
+        return Ok(());
+    }
+    Err(Failure::new(format!("cannot write to stdout: {error}"), ""))
+}
+
+/// Prints what one peer sends on any channel, until it is gone for good. Fails when it cannot print.
+async fn session(connection: DurableConnection, output: Output, echo: bool) -> io::Result<()> {
+    let who = json!({ "session": connection.id().to_string(), "peer": connection.peer() });
+    if !output.json {
+        complain(&format!("peer {} connected", connection.peer()));
+    }
+    let mut channels = JoinSet::new();
+    let telling = notices::tell(connection.events(), output, who.clone());
+    let mut telling = std::pin::pin!(telling);
+    let mut told = false;
+    loop {
+        tokio::select! {
+            channel = connection.accept_channel() => match channel {
+                Some(channel) => {
+                    channels.spawn(print(channel, output, echo, who.clone()));
+                }
+                None => break,
+            },
+            Some(ended) = channels.join_next() => ended.unwrap_or(Ok(()))?,
+            () = &mut telling, if !told => told = true,
+        }
+    }
+    // What had arrived before the end is still printed.
+    while let Some(ended) = channels.join_next().await {
+        ended.unwrap_or(Ok(()))?;
+    }
+    let reason = connection.closed().await;
+    if output.json {
+        let mut gone = json!({ "event": "disconnection", "reason": reason.to_string() });
+        gone["session"] = who["session"].clone();
+        gone["peer"] = who["peer"].clone();
+        tokio::task::block_in_place(|| output.event(gone))?;
+    } else {
+        complain(&format!("peer {} left: {reason}", connection.peer()));
+    }
+    Ok(())
+}
+
+async fn print(
+    mut channel: DurableChannel,
+    output: Output,
+    echo: bool,
+    who: serde_json::Value,
+) -> io::Result<()> {
+    let mut about = who;
+    about["event"] = json!("message");
+    about["channel"] = json!(channel.label());
+    while let Ok(message) = channel.recv().await {
+        // Printed before the next is asked for, which tells the peer that this one has arrived.
+        tokio::task::block_in_place(|| output.message(&message, about.clone()))?;
+        if echo && channel.send(message).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
