@@ -160,7 +160,12 @@ impl Session {
             return Ok(());
         };
         match put(inbox, bounds)? {
-            Received::New => self.counters.messages_received += 1,
+            Received::New => {
+                self.counters.messages_received += 1;
+                if let Some(path) = &mut self.path {
+                    path.carried = true;
+                }
+            }
             Received::Duplicate => self.counters.deduplicated += 1,
         }
         Ok(())
@@ -185,7 +190,14 @@ impl Session {
                 }
                 continue; // it ended meanwhile
             };
-            if channel.outbox.handle_ack(*cursor, *window)? {
+            let held = channel.outbox.held().messages;
+            let news = channel.outbox.handle_ack(*cursor, *window)?;
+            if channel.outbox.held().messages < held
+                && let Some(path) = &mut self.path
+            {
+                path.carried = true;
+            }
+            if news {
                 channel.signals.settled.notify_waiters();
                 self.wake_writers(id);
                 self.reap(id);

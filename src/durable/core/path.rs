@@ -80,7 +80,8 @@ pub(super) struct Path {
     idle_ping_at: Instant,
     since: Instant,
     suspect: bool,
-    proven: bool,
+    /// A message was received, or acknowledged, over it.
+    pub carried: bool,
     pub close_sent: bool,
 }
 
@@ -118,6 +119,10 @@ const HEDGE_AFTER: Duration = Duration::from_secs(8);
 const MAX_DIALS: usize = 2;
 /// The end that answers a CLOSE waits this long for the other to hang up.
 const LINGER: Duration = Duration::from_secs(1);
+/// A link that lived for this long, or carried a message, was worth making.
+const WORKED: Duration = Duration::from_secs(5);
+/// Links in a row that were not may be replaced at once.
+const MAX_FRUITLESS: u32 = 3;
 /// Frames that may wait for a link that takes none, in bytes.
 const MAX_CONTROL: usize = 4096;
 /// A host keeps a silent link for this long, in case it recovers.
@@ -138,6 +143,8 @@ pub(super) struct Dialing {
     /// Attempts since a link was last proven.
     attempts: u32,
     last_error: Option<DialError>,
+    /// Links in a row that came about and led nowhere.
+    fruitless: u32,
     /// A link was live at some time.
     connected_once: bool,
     /// Host side: when the session of an absent peer is given up.
@@ -170,7 +177,7 @@ impl Path {
             idle_ping_at: now,
             since: now,
             suspect: false,
-            proven: false,
+            carried: false,
             close_sent: false,
         }
     }
@@ -608,7 +615,7 @@ impl Session {
     fn path_lost(&mut self, now: Instant, cause: DisconnectCause, error: DialError) {
         let Some(path) = &self.path else { return };
         let (resuming, lingering) = (matches!(path.phase, Phase::Resuming { .. }), path.is_lingering());
-        let proven = path.proven;
+        let worked = path.carried || now.saturating_duration_since(path.since) >= WORKED;
         // Both closed at once, and the peer hung up before our CLOSE was through the stack: it is
         // over all the same, and a peer that has not heard it comes back to a closed session. The
         // dialer has nobody who comes back, so it goes and asks.
@@ -629,7 +636,11 @@ impl Session {
         self.park(now);
         if self.role == Role::Dialer && self.dialing.dials.is_empty() {
             self.dialing.last_error = Some(error);
-            if resuming || !proven {
+            self.dialing.fruitless = if worked { 0 } else { self.dialing.fruitless + 1 };
+            if resuming || self.dialing.fruitless > MAX_FRUITLESS {
+                // Links that come about and lead nowhere are failed attempts, too: no tight loop.
+                let fruitless = self.dialing.fruitless.saturating_sub(MAX_FRUITLESS);
+                self.dialing.attempts = self.dialing.attempts.max(fruitless);
                 self.wait(now, None);
             } else {
                 self.attempt(now);
@@ -699,7 +710,6 @@ impl Session {
             return Ok(());
         }
         path.idle_ping_at = later(now, idle.min(FOREVER).mul_f64(jitter));
-        path.proven = true;
         self.confirmed = true;
         // Evidence of health, which an opened link alone is not.
         self.dialing.attempts = 0;
