@@ -17,7 +17,7 @@ use crate::link::{IceServer, Transport};
 use crate::runtime::{self, Task};
 use crate::signaling::caller::Caller;
 use crate::signaling::dial::SignaledDialer;
-use crate::signaling::host::{Host, HostConfig, Notice};
+use crate::signaling::host::{Host, HostConfig, HostContext, Notice};
 use crate::signaling::subscription::Subscription;
 use crate::signaling::{
     Claim, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid, Signaling,
@@ -495,7 +495,12 @@ impl ServiceTask {
                 ServiceEvent::TtlRefreshed { expires_at }
             }
             Notice::Error { context, error } => {
-                tracing::warn!(context = context.as_str(), %error, "a service had trouble");
+                // One peer that did not get through is everyday life; the rest concerns them all.
+                if context == HostContext::Negotiation {
+                    tracing::info!(%error, "a peer on its way got no link");
+                } else {
+                    tracing::warn!(context = context.as_str(), %error, "a service had trouble");
+                }
                 ServiceEvent::Error { context: context.as_str(), message: error.to_string() }
             }
             Notice::GaveUp(error) => {

@@ -97,6 +97,12 @@ enum Phase {
     },
 }
 
+/// What a packet counts in the windows of the link: its bytes, and at least this many, since each
+/// also takes a number and a place in the buffers beneath, which are bounded, too.
+fn charge(bytes: usize) -> u64 {
+    bytes.max(512) as u64
+}
+
 /// How many bytes may be under way at first; grows with what the path carries.
 const FIRST_WINDOW: u64 = 256 << 10;
 const LEAST_WINDOW: u64 = 64 << 10;
@@ -195,12 +201,12 @@ impl Path {
             if !self.is_outstanding() {
                 self.progress = now;
             }
-            self.elicited = self.sent + bytes as u64;
+            self.elicited = self.sent + charge(bytes);
             if self.timed.is_none() {
                 self.timed = Some((self.elicited, now));
             }
         }
-        self.sent += bytes as u64;
+        self.sent += charge(bytes);
         self.transmitting = true;
     }
 
@@ -210,7 +216,7 @@ impl Path {
 
     /// A packet arrived: acknowledge soon, or at once if much has arrived since.
     pub(super) fn note_received(&mut self, bytes: usize, elicits: bool, now: Instant) {
-        self.received += bytes as u64;
+        self.received += charge(bytes);
         if elicits {
             self.ack_at.get_or_insert(now + ACK_DELAY);
             let much = u64::from(self.info.receive_window / 8).min(256 << 10);
@@ -457,7 +463,7 @@ impl Session {
         let frame = welcome.encode(&self.identity, info.binding, body);
         if let Some(path) = &mut self.path {
             path.control = frame;
-            path.received = received as u64;
+            path.received = charge(received);
         }
         let replayed = self.apply(&hello.terms, now)?;
         self.live(now, resumed, replayed);
@@ -700,6 +706,7 @@ impl Session {
         self.dialing.last_error = None;
         if std::mem::take(&mut path.suspect) {
             self.stop_dialing();
+            self.counters.reconnects += 1;
             let after =
                 self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
             self.dialing.parked_until = None;

@@ -38,7 +38,7 @@ pub struct WebRtcConfig {
     pub mdns: bool,
 
     /// The largest frame sent, in bytes; clamped to 1 KiB..=256 KiB and to what the other end
-    /// takes. Default: 64 KiB; larger ones are no faster, take as much memory for each link, and
+    /// takes. Default: 65 KiB, so that a message of 64 KiB fits into one; larger ones are no faster, take as much memory for each link, and
     /// let urgent frames wait longer on slow paths.
     pub max_frame: usize,
 
@@ -94,7 +94,7 @@ impl Default for WebRtcConfig {
             port_range: None,
             loopback: Loopback::default(),
             mdns: false,
-            max_frame: 64 * 1024,
+            max_frame: 65 * 1024,
             receive_buffer: 8 * 1024 * 1024,
             send_buffer: 4 * 1024 * 1024,
             socket_buffer: 4 * 1024 * 1024,

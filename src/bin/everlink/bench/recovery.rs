@@ -19,20 +19,17 @@ use crate::cut::Cuttable;
 pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
     closed_under_us(report, quick);
     let seconds: &[u64] = if quick { &[5] } else { &[5, 20, 75] };
-    let outcomes: Vec<_> = std::thread::scope(|scope| {
-        // Side by side: they wait most of the time.
-        let runs = seconds.iter().map(|&seconds| {
-            let ours = scope.spawn(move || on_a_runtime(blackout(seconds)));
-            let raw = scope.spawn(move || raw_blackout(seconds));
-            (seconds, ours, raw)
-        });
-        let runs: Vec<_> = runs.collect();
-        let joined = runs.into_iter().map(|(seconds, ours, raw)| (seconds, ours.join(), raw.join()));
-        joined.collect()
+    // Side by side: they wait most of the time. A plain program may never end, and is left behind.
+    let runs = seconds.iter().map(|&seconds| {
+        let ours = std::thread::spawn(move || on_a_runtime(blackout(seconds)));
+        let (told, raw) = std::sync::mpsc::channel();
+        std::thread::spawn(move || raw_blackout(seconds, told));
+        (seconds, ours, raw)
     });
-    for (seconds, ours, raw) in outcomes {
-        let ours = ours.map_err(|_| format!("the blackout of {seconds} s failed"))?;
-        let raw = raw.map_err(|_| format!("the raw blackout of {seconds} s failed"))?;
+    let runs: Vec<_> = runs.collect();
+    for (seconds, ours, raw) in runs {
+        let ours = ours.join().map_err(|_| format!("the blackout of {seconds} s failed"))?;
+        let raw = raw.recv_timeout(PATIENCE).unwrap_or(f64::INFINITY);
         let aim = match seconds {
             5 => "<= 0.7; raw 2.0",
             20 => "<= 1; raw 11",
@@ -190,19 +187,21 @@ async fn blackout(seconds: u64) -> Outcome {
     Outcome { first, sent, wrong }
 }
 
-/// The same for a plain program: seconds from healing to the next message, or infinity.
-fn raw_blackout(seconds: u64) -> f64 {
+/// How long after healing a plain program may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The same for a plain program: tells the seconds from healing to the next message.
+fn raw_blackout(seconds: u64, told: std::sync::mpsc::Sender<f64>) {
     let impairment = raw::impairment::Impairment::new(0);
     let switch = impairment.clone();
     let lasts = Duration::from_secs(seconds);
-    let patience = Duration::from_secs(20);
-    let ((), first) = raw::between(
+    let ((), ()) = raw::between(
         Tuning::Alike,
         Some(impairment),
         move |end| {
             Box::pin(async move {
                 let begun = Instant::now();
-                while begun.elapsed() < Duration::from_secs(1) + lasts + patience {
+                while begun.elapsed() < Duration::from_secs(1) + lasts + PATIENCE {
                     end.send(BytesMut::zeroed(8)).await;
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
@@ -224,14 +223,12 @@ fn raw_blackout(seconds: u64) -> f64 {
                         _ = end.recv() => {}
                     }
                 };
-                match tokio::time::timeout(patience, end.recv()).await {
-                    Ok(Some(_)) => healed.elapsed().as_secs_f64(),
-                    _ => f64::INFINITY,
+                if let Ok(Some(_)) = tokio::time::timeout(PATIENCE, end.recv()).await {
+                    let _ = told.send(healed.elapsed().as_secs_f64());
                 }
             })
         },
     );
-    first
 }
 
 /// Closes the link a thousand times and looks what stays.
