@@ -142,8 +142,8 @@ impl Talk<'_> {
         match reason {
             CloseReason::Local | CloseReason::Peer if unacked == 0 => Ok(()),
             CloseReason::Local | CloseReason::Peer => Err(Failure::new(
-                format!("the connection closed before {unacked} messages were acknowledged"),
-                "they may or may not have arrived",
+                format!("the connection closed before the peer had acknowledged everything ({unacked} left)"),
+                "what is left may or may not have arrived",
             )),
             reason => Err(reason.into()),
         }

@@ -18,7 +18,8 @@ use serde_json::json;
 
 use crate::cut::Cuttable;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::notices;
+use crate::output::{Output, is_broken_pipe};
 
 /// Messages each way.
 const COUNT: u64 = 3000;
@@ -36,6 +37,14 @@ fn failed(what: impl Into<String>) -> Failure {
     Failure::new(what, "RUST_LOG=debug shows more")
 }
 
+/// That nobody reads any more is no reason to stop: the exit code still tells the outcome.
+fn written(line: std::io::Result<()>) -> Result<(), Failure> {
+    match line {
+        Err(error) if !is_broken_pipe(&error) => Err(failed(format!("cannot write: {error}"))),
+        _ => Ok(()),
+    }
+}
+
 /// Prints what happens, with the time since the beginning.
 struct Stage {
     output: Output,
@@ -50,8 +59,7 @@ impl Stage {
             eprint!("\r\x1b[K");
         }
         let at = self.begun.elapsed().as_secs_f64();
-        let line = self.output.line(&format!("{at:7.3} s  {text}"), json!({ "at": at, "event": text }));
-        line.map_err(|error| failed(format!("cannot write: {error}")))
+        written(self.output.line(&format!("{at:7.3} s  {text}"), json!({ "at": at, "event": text.trim() })))
     }
 
     fn progress(&self, there: &Tally, back: &Tally) {
@@ -166,11 +174,12 @@ async fn show(output: Output) -> Result<(), Failure> {
     };
     let mut cuts = std::pin::pin!(cuts);
     let mut tick = tokio::time::interval(Duration::from_millis(100));
-    let mut running = tasks.len();
+    let (mut running, mut returns) = (tasks.len(), 0);
     while running > 0 {
         tokio::select! {
             result = &mut cuts => result?,
             Some(event) = events.next() => {
+                returns += u64::from(matches!(event, ConnectionEvent::Connected { resumed: true, .. }));
                 if let Some(text) = tell(&event) {
                     stage.says(&text)?;
                 }
@@ -179,27 +188,25 @@ async fn show(output: Output) -> Result<(), Failure> {
             _ = tick.tick() => stage.progress(&there, &back),
         }
     }
-    let stats = at_peer.stats();
     at_peer.close().await;
     peer.shutdown().await;
     host.shutdown().await;
-    verdict(&stage, &there, &back, stats.reconnects)
+    verdict(&stage, &there, &back, returns)
 }
 
-fn verdict(stage: &Stage, there: &Tally, back: &Tally, reconnects: u64) -> Result<(), Failure> {
+fn verdict(stage: &Stage, there: &Tally, back: &Tally, returns: u64) -> Result<(), Failure> {
     let sum = |of: fn(&Tally) -> u64| of(there) + of(back);
     let (sent, received) = (2 * COUNT, sum(Tally::received));
     let (lost, doubled, reordered) = (sent - received, sum(Tally::doubled), sum(Tally::reordered));
-    stage.says(&format!("the connection came back {reconnects} times; both sides have closed it"))?;
+    stage.says(&format!("the connection came back {returns} times; both sides have closed it"))?;
     let person = format!(
         "\nsent {sent}\nreceived {received}\nlost {lost}\nduplicated {doubled}\nreordered {reordered}"
     );
     let program = json!({
         "sent": sent, "received": received, "lost": lost, "duplicated": doubled, "reordered": reordered,
-        "reconnects": reconnects,
+        "returns": returns,
     });
-    let line = stage.output.line(&person, program);
-    line.map_err(|error| failed(format!("cannot write: {error}")))?;
+    written(stage.output.line(&person, program))?;
     if lost + doubled + reordered > 0 {
         return Err(failed("messages went wrong, which is a bug: please report it"));
     }
@@ -209,19 +216,12 @@ fn verdict(stage: &Stage, there: &Tally, back: &Tally, reconnects: u64) -> Resul
 /// An event as a person reads it.
 fn tell(event: &ConnectionEvent) -> Option<String> {
     let text = match event {
-        ConnectionEvent::Connected { resumed: false, .. } => return None,
-        ConnectionEvent::Connected { replayed, after, .. } => {
-            let after = after.as_secs_f64() * 1e3;
-            format!("  connected again after {after:.1} ms, {replayed} messages sent again")
+        ConnectionEvent::Reconnecting { attempt, delay } if !delay.is_zero() => {
+            format!("attempt {attempt} follows in {}", notices::seconds(*delay))
         }
-        ConnectionEvent::Disconnected { cause } => format!("  link lost: {cause:?}"),
-        ConnectionEvent::Reconnecting { attempt, delay } => {
-            format!("  attempt {attempt} in {:.0} ms", delay.as_secs_f64() * 1e3)
-        }
-        ConnectionEvent::AttemptFailed { attempt, error } => format!("  attempt {attempt} failed: {error}"),
-        other => format!("  {other:?}"),
+        event => notices::in_words(event)?,
     };
-    Some(text)
+    Some(format!("       {text}"))
 }
 
 async fn pause(millis: u64) {

@@ -84,7 +84,11 @@ fn broken(error: io::Error) -> Result<(), Failure> {
 /// Prints what one peer sends on any channel, until it is gone for good. Fails when it cannot print.
 async fn session(connection: DurableConnection, output: Output, echo: bool) -> io::Result<()> {
     let who = json!({ "session": connection.id().to_string(), "peer": connection.peer() });
-    if !output.json {
+    if output.json {
+        let mut come = who.clone();
+        come["event"] = json!("connection");
+        tokio::task::block_in_place(|| output.event(come))?;
+    } else {
         complain(&format!("peer {} connected", connection.peer()));
     }
     let mut channels = JoinSet::new();
@@ -109,9 +113,9 @@ async fn session(connection: DurableConnection, output: Output, echo: bool) -> i
     }
     let reason = connection.closed().await;
     if output.json {
-        let mut gone = json!({ "event": "disconnection", "reason": reason.to_string() });
-        gone["session"] = who["session"].clone();
-        gone["peer"] = who["peer"].clone();
+        let mut gone = who;
+        gone["event"] = json!("disconnection");
+        gone["reason"] = json!(reason.to_string());
         tokio::task::block_in_place(|| output.event(gone))?;
     } else {
         complain(&format!("peer {} left: {reason}", connection.peer()));
