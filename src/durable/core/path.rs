@@ -122,7 +122,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// A link that lived for this long, or carried a message, was worth making.
 const WORKED: Duration = Duration::from_secs(5);
 /// Links in a row that were not may be replaced at once.
-const MAX_FRUITLESS: u32 = 3;
+const MAX_FRUITLESS: u32 = 30;
 /// Frames that may wait for a link that takes none, in bytes.
 const MAX_CONTROL: usize = 4096;
 /// A host keeps a silent link for this long, in case it recovers.

@@ -253,9 +253,16 @@ fn thousand(report: &mut Report, reconnects: u64) {
             let message = to.recv().await.expect("the connection lives");
             assert_eq!(message.as_bytes(), at.to_be_bytes(), "a message went wrong");
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        tasks[1] = metrics.num_alive_tasks();
-        let after = Process::now();
+        // An offer that was taken and never answered is kept for half a minute, and then released.
+        let mut after = Process::now();
+        for _ in 0..45 {
+            tasks[1] = metrics.num_alive_tasks();
+            after = Process::now();
+            if tasks[1] <= tasks[0] && after.descriptors <= before.descriptors {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         peer.shutdown().await;
         host.shutdown().await;
         (before, after, tasks)
