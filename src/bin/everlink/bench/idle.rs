@@ -35,20 +35,26 @@ impl Process {
     }
 }
 
+/// Pairs whose processor time is measured.
 const PAIRS: usize = 20;
+/// Pairs beside which their memory is measured: what a process needs once is no pair's.
+const MORE: usize = 100;
 
 pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
     let seconds = if quick { 10 } else { 60 };
-    let ours = measure("ours", seconds)?;
-    let raw = measure("raw", seconds)?;
+    let ours = measure("ours", PAIRS, seconds)?;
+    let raw = measure("raw", PAIRS, seconds)?;
+    let (more_ours, more_raw) = (measure("ours", MORE, 1)?, measure("raw", MORE, 1)?);
     let number = |value: &Value, key: &str| value[key].as_f64().unwrap_or(f64::NAN);
     let pairs = PAIRS as f64;
-    let memory = |value| number(value, "resident") / pairs / 1024.0;
+    let memory = |few: &Value, many: &Value| {
+        (number(many, "resident") - number(few, "resident")) / (MORE - PAIRS) as f64 / 1024.0
+    };
     report.row(&Row {
         what: "idle pair of ends, memory",
         unit: "KiB",
-        ours: memory(&ours),
-        raw: Some(memory(&raw)),
+        ours: memory(&ours, &more_ours),
+        raw: Some(memory(&raw, &more_raw)),
         as_it_comes: None,
         aim: "<= raw + 64 (32 an end)",
     });
@@ -73,10 +79,16 @@ pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
 }
 
 /// Runs this program again to measure `what` alone.
-fn measure(what: &str, seconds: u64) -> Result<Value, String> {
+fn measure(what: &str, pairs: usize, seconds: u64) -> Result<Value, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let output = Command::new(program)
-        .args(["bench", "--child", &format!("{what}:{seconds}")])
+        .args(["bench", "--child", &format!("{what}:{pairs}:{seconds}")])
+        // Memory in use, and not what the allocator keeps for later.
+        .envs([
+            ("MALLOC_ARENA_MAX", "1"),
+            ("MALLOC_TRIM_THRESHOLD_", "0"),
+            ("MALLOC_MMAP_THRESHOLD_", "32768"),
+        ])
         .output()
         .map_err(|error| format!("cannot run the measuring process: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -86,13 +98,16 @@ fn measure(what: &str, seconds: u64) -> Result<Value, String> {
 /// The measuring process: prints one JSON object.
 pub fn child(what: &str) -> Result<(), String> {
     let bad = || format!("`{what}` is not something to measure");
-    let (what, seconds) = what.split_once(':').ok_or_else(bad)?;
-    let run = Duration::from_secs(seconds.parse().map_err(|_| bad())?);
+    let mut parts = what.split(':');
+    let mut part = || parts.next().ok_or_else(bad);
+    let what = part()?;
+    let pairs: usize = part()?.parse().map_err(|_| bad())?;
+    let run = Duration::from_secs(part()?.parse().map_err(|_| bad())?);
     let before = Process::now();
     let probes = match what {
-        "ours" => on_a_runtime(ours(run, before)),
+        "ours" => on_a_runtime(ours(pairs, run, before)),
         "raw" => {
-            let begun = std::thread::spawn(move || raw::idle(PAIRS, SETTLE * 2 + run));
+            let begun = std::thread::spawn(move || raw::idle(pairs, SETTLE * 2 + run));
             let figures = std::thread::spawn(move || sample(run, before)).join().map_err(|_| bad())?;
             begun.join().map_err(|_| bad())?;
             print(figures, 0.0);
@@ -125,12 +140,12 @@ fn print((resident, busy): (u64, f64), probes: f64) {
     println!("{}", json!({ "resident": resident, "busy": busy, "probes": probes }));
 }
 
-async fn ours(run: Duration, before: Process) -> ((u64, f64), f64) {
+async fn ours(pairs: usize, run: Duration, before: Process) -> ((u64, f64), f64) {
     let signaling = MemorySignaling::new();
     let (host, peer) = (client(&signaling, transport(None)), client(&signaling, transport(None)));
     let service = expose(&host).await;
     let mut kept = vec![];
-    for _ in 0..PAIRS {
+    for _ in 0..pairs {
         kept.push(connect(&peer, &service).await);
     }
     tokio::time::sleep(SETTLE).await;
