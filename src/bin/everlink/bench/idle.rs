@@ -37,8 +37,9 @@ impl Process {
 
 /// Pairs whose processor time is measured.
 const PAIRS: usize = 20;
-/// Pairs beside which their memory is measured: what a process needs once is no pair's.
-const MORE: usize = 100;
+/// Pairs beside which their memory is measured: what a process needs once is no pair's. One peer may
+/// have 64 sessions at a service.
+const MORE: usize = 60;
 
 pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
     let seconds = if quick { 10 } else { 60 };
