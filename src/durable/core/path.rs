@@ -567,7 +567,12 @@ impl Session {
                 }
                 continue;
             };
+            let waiting = channel.outbox.waiting().messages;
             replayed += channel.outbox.resume(cursor.consumed, cursor.received, cursor.window)?;
+            if channel.outbox.waiting().messages < waiting {
+                // The last link carried something, though it did not live to hear of it.
+                self.dialing.fruitless = 0;
+            }
             if let Some(max_age) = channel.queue.max_age {
                 let expired = channel.outbox.expire(now, max_age, since, true);
                 self.note_expired(id, expired);
