@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod process;
+mod stream;
 mod talk;
 
 use process::World;

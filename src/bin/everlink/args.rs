@@ -73,7 +73,8 @@ pub struct Serve {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: send back what comes\n  everlink expose alice/chat@1.0.0 --echo\n\n\
     Example: at another server, reached over the internet\n  everlink expose alice/chat@1.0.0 \
-    --server https://signal.example.org --ice stun:stun.example.org:3478")]
+    --server https://signal.example.org --ice stun:stun.example.org:3478\n\n\
+    Example: a directory to whoever connects\n  tar c ./photos | everlink expose alice/photos@1.0.0 --stream")]
 pub struct Expose {
     /// The service: USER/NAME@VERSION. The username is claimed if it is free.
     #[arg(value_name = "USER/SERVICE@VERSION", value_parser = service)]
@@ -87,6 +88,10 @@ pub struct Expose {
     /// Send each message back on the channel that it came by.
     #[arg(long)]
     pub echo: bool,
+    /// Pipe bytes instead of messages: what the first peer sends goes to stdout, stdin goes to it. Ends
+    /// when both directions have ended. The uuid is printed on stderr.
+    #[arg(long, conflicts_with_all = ["echo", "json"])]
+    pub stream: bool,
     /// List the service for everybody. Otherwise it is found by its uuid or exact name only.
     #[arg(long)]
     pub public: bool,
@@ -109,7 +114,8 @@ pub struct Expose {
 #[command(after_help = "Example: by name, at the server of this machine\n  \
     printf 'one\\ntwo\\n' | everlink connect alice/chat@1.0.0\n\n\
     Example: by uuid, as somebody\n  everlink connect 3f2a6c1e-0c6b-8a1d-9f42-5d0e8b7c6a19 \
-    --server https://signal.example.org --identity ./bob.key")]
+    --server https://signal.example.org --identity ./bob.key\n\n\
+    Example: as a pipe of bytes\n  everlink connect alice/photos@1.0.0 --stream < /dev/null | tar x")]
 pub struct Connect {
     /// The service: its uuid, or USER/NAME@VERSION. Of a public service the VERSION may be a
     /// requirement, such as ^1.2 or 1, which stands for the highest that fits.
@@ -133,6 +139,10 @@ pub struct Connect {
     /// Go on receiving after the end of input, until the peer closes.
     #[arg(long)]
     pub stay: bool,
+    /// Pipe bytes instead of messages, to a host that does the same. The end of input ends this
+    /// direction; the other goes on until its own end.
+    #[arg(long, conflicts_with_all = ["stay", "json"])]
+    pub stream: bool,
 }
 
 /// Print the public key of this user, by which others know them.

@@ -19,6 +19,7 @@ mod failure;
 mod input;
 mod notices;
 mod output;
+mod pipe;
 mod serve;
 mod stop;
 mod whoami;
