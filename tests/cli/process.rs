@@ -46,17 +46,27 @@ impl World {
 
     /// Starts `everlink` with these arguments.
     pub fn start(&self, args: &[&str]) -> Running {
-        self.launch(args, Stdio::piped())
+        self.launch(Command::new(env!("CARGO_BIN_EXE_everlink")).args(args), Stdio::piped())
+    }
+
+    /// Starts `everlink` where no file may have more than so many KiB.
+    #[cfg(unix)]
+    pub fn start_limited(&self, kib: u32, args: &[&str]) -> Running {
+        // Told as an error, and not by the signal that would kill it.
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", kib * 2);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_everlink")]).args(args);
+        self.launch(&mut command, Stdio::piped())
     }
 
     /// Starts `everlink` with its stdout in a file.
     pub fn start_into(&self, args: &[&str], file: &str) -> Running {
-        self.launch(args, std::fs::File::create(file).unwrap().into())
+        let stdout = std::fs::File::create(file).unwrap();
+        self.launch(Command::new(env!("CARGO_BIN_EXE_everlink")).args(args), stdout.into())
     }
 
-    fn launch(&self, args: &[&str], stdout: Stdio) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_everlink"));
-        command.args(args).env_remove("RUST_LOG");
+    fn launch(&self, command: &mut Command, stdout: Stdio) -> Running {
+        command.env_remove("RUST_LOG");
         for home in ["HOME", "XDG_CONFIG_HOME", "APPDATA"] {
             command.env(home, self.home.path());
         }

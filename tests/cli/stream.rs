@@ -46,7 +46,9 @@ fn a_stream_that_breaks_off_is_a_failure_and_a_second_peer_is_turned_away() {
     let peer = world.start_into(&["connect", &uuid, "--stream", "--server", &url], &at_peer);
     host.write(b"hello").unwrap();
     peer.until("a greeting", |_| std::fs::read(&at_peer).unwrap() == b"hello");
-    world.run(&["connect", &uuid, "--stream", "--server", &url], b"me too").expect_failure(1, &["closed by the peer"]);
+    world
+        .run(&["connect", &uuid, "--stream", "--server", &url], b"me too")
+        .expect_failure(1, &["closed by the peer"]);
     #[cfg(unix)]
     {
         let host = host.terminate();

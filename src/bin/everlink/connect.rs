@@ -67,7 +67,8 @@ pub async fn run(args: Connect, output: Output) -> Result<(), Failure> {
     ended
 }
 
-fn why(error: ConnectError, target: &Target) -> Failure {
+/// Why a service was not reached.
+pub fn why(error: ConnectError, target: &Target) -> Failure {
     match (&error, target) {
         (ConnectError::ServiceNotFound, Target::Query { service, .. }) if !service.is_exact() => {
             Failure::new(error.to_string(), "one that is not public is found by its exact version only")
