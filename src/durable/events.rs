@@ -108,8 +108,15 @@ pub enum ChannelEvent {
         /// How many.
         dropped: u64,
     },
-    /// Messages of this side waited too long while there was no link.
+    /// Messages of this side waited too long while there was no link, or passed their own
+    /// [deadline](crate::SendOptions::deadline).
     Expired {
+        /// How many.
+        count: u64,
+    },
+    /// Newer messages of the same [key](crate::SendOptions::supersede) took the place of messages
+    /// of this side before those were sent.
+    Superseded {
         /// How many.
         count: u64,
     },

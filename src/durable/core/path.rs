@@ -553,7 +553,7 @@ impl Session {
         }
         let max_message = terms.max_message;
         let mut replayed = 0;
-        let since = self.down_since.unwrap_or(now);
+        let since = Some(self.down_since.unwrap_or(now));
         let ids: Vec<_> = self.channels.keys().copied().collect();
         for id in ids {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
@@ -564,19 +564,23 @@ impl Session {
                     channel.outbox.forget_all();
                     channel.signals.settled.notify_waiters();
                     self.reap(id);
+                } else {
+                    // It has not heard of the channel, so nothing of it has arrived.
+                    let superseded = channel.outbox.settle();
+                    self.note_superseded(id, superseded);
+                    self.expire_channel(id, now, since, true);
                 }
                 continue;
             };
             let waiting = channel.outbox.waiting().messages;
-            replayed += channel.outbox.resume(cursor.consumed, cursor.received, cursor.window)?;
-            if channel.outbox.waiting().messages < waiting {
+            let resumed = channel.outbox.resume(cursor.consumed, cursor.received, cursor.window)?;
+            replayed += resumed.replayed;
+            if channel.outbox.waiting().messages + (resumed.superseded as usize) < waiting {
                 // The last link carried something, though it did not live to hear of it.
                 self.dialing.fruitless = 0;
             }
-            if let Some(max_age) = channel.queue.max_age {
-                let expired = channel.outbox.expire(now, max_age, since, true);
-                self.note_expired(id, expired);
-            }
+            self.note_superseded(id, resumed.superseded);
+            self.expire_channel(id, now, since, true);
             if let Some(channel) = self.channels.get(&id) {
                 channel.signals.settled.notify_waiters();
                 channel.signals.writable.notify_waiters();
@@ -836,21 +840,45 @@ impl Session {
 
     // --------------------------------------------------------------- expiry
 
-    /// When the next queued message is too old. Nothing expires while there is a link.
+    /// When the next queued message is too old, which none is while there is a link, or passes
+    /// its own deadline, which it does with a link as well.
     fn expiry(&self) -> Option<Instant> {
-        let since = self.down_since?;
+        let aged = |channel: &super::channel::Channel| {
+            channel.outbox.expires_at(channel.queue.max_age?, self.down_since?)
+        };
         let channels = self.channels.values();
-        channels.filter_map(|channel| channel.outbox.expires_at(channel.queue.max_age?, since)).min()
+        channels.flat_map(|channel| [aged(channel), channel.outbox.deadline()]).flatten().min()
     }
 
-    fn expire(&mut self, now: Instant) {
-        let Some(since) = self.down_since else { return };
+    /// Whether a message has passed its own deadline.
+    pub(super) fn is_expiry_due(&self, now: Instant) -> bool {
+        self.channels.values().any(|channel| channel.outbox.deadline().is_some_and(|at| at <= now))
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        let since = self.down_since;
         let ids: Vec<_> = self.channels.keys().copied().collect();
-        for id in ids {
-            let Some(channel) = self.channels.get_mut(&id) else { continue };
-            let Some(max_age) = channel.queue.max_age else { continue };
-            let expired = channel.outbox.expire(now, max_age, since, false);
-            self.note_expired(id, expired);
+        ids.into_iter().for_each(|id| self.expire_channel(id, now, since, false));
+    }
+
+    /// `since` is when the link was lost, `resumed` whether the peer has said where it stopped.
+    fn expire_channel(&mut self, id: super::ChannelId, now: Instant, since: Option<Instant>, resumed: bool) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let mut expired = channel.outbox.expire_due(now);
+        if let (Some(since), Some(max_age)) = (since, channel.queue.max_age) {
+            expired += channel.outbox.expire(now, max_age, since, resumed);
+        }
+        self.note_expired(id, expired);
+    }
+
+    fn note_superseded(&mut self, id: super::ChannelId, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.counters.superseded += count;
+        if let Some(channel) = self.channels.get(&id) {
+            channel.signals.events.publish(ChannelEvent::Superseded { count });
+            channel.signals.settled.notify_waiters();
         }
     }
 

@@ -58,6 +58,8 @@ pub enum GapCause {
     SessionLost,
     /// They are larger than the receiver takes.
     TooLarge,
+    /// Newer ones of the same key took their place before they were sent.
+    Superseded,
 }
 
 /// The body of an ACK frame.
@@ -246,6 +248,7 @@ impl Decoder {
                     3 => GapCause::Closed,
                     4 => GapCause::SessionLost,
                     5 => GapCause::TooLarge,
+                    6 => GapCause::Superseded,
                     _ => return Err(Misbehaviour::OutOfRange),
                 };
                 Frame::Skip { half, from, to, cause }
@@ -397,6 +400,7 @@ pub(crate) fn put_skip(out: &mut BytesMut, half: u32, from: u64, to: u64, cause:
         GapCause::Closed => 3,
         GapCause::SessionLost => 4,
         GapCause::TooLarge => 5,
+        GapCause::Superseded => 6,
     });
 }
 
