@@ -3,12 +3,19 @@
 mod accept;
 mod backoff;
 mod channel;
+mod closing;
+mod dialing;
+mod expiry;
 mod frames;
 mod handshake;
 mod inbox;
+mod liveness;
+mod loss;
 mod outbox;
 mod path;
+mod resume;
 mod session;
+mod timers;
 mod wire;
 
 #[cfg(test)]

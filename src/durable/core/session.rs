@@ -14,10 +14,11 @@ use tokio::sync::Notify;
 
 use super::accept::Known;
 use super::channel::{Channel, ChannelId, Signals};
+use super::dialing::Dialing;
 use super::handshake::{Resume, SessionId, SessionSecret, Terms};
 use super::inbox::{Bounds, Consumed, Delivery, Inbox};
 use super::outbox::{Count, Fate, Outbox, Queued, cost};
-use super::path::{Dialing, LinkId, Path};
+use super::path::{LinkId, Path};
 use super::wire::{GapCause, MAX_LABEL};
 use crate::config::{ChannelConfig, ConnectionConfig, Priority, QueueConfig, WhenFull};
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState};
