@@ -108,3 +108,11 @@ impl Outbox {
         self.entries.get(index).filter(|entry| entry.first_seq() <= seq).map(|_| index)
     }
 }
+
+#[cfg(test)]
+impl Outbox {
+    /// Messages, gaps and the end, and what is remembered of keys and deadlines, as held in memory.
+    pub(crate) fn sizes(&self) -> [usize; 4] {
+        [self.entries.len(), self.dropped.len(), self.keys.len(), self.deadlines.len()]
+    }
+}

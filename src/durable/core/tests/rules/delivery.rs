@@ -154,7 +154,7 @@ fn small_messages_queued_together_share_packets() {
     assert_eq!(pair.recv_all(Acceptor, theirs).len(), 1000);
 }
 
-fn frames(packet: &bytes::Bytes) -> Vec<Frame> {
+pub(super) fn frames(packet: &bytes::Bytes) -> Vec<Frame> {
     let mut decoder = Decoder::new(packet.clone());
     let mut frames = vec![];
     while let Some(frame) = decoder.frame().expect("a good packet") {
