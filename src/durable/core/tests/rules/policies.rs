@@ -26,7 +26,8 @@ impl Way {
         pair.run(SECOND);
         let (here, there) = (pair.channel_events(Dialer, ours), pair.channel_events(Acceptor, theirs));
         let mut way = Self { pair, ours, theirs, here, there };
-        (drained(&mut way.here), drained(&mut way.there));
+        drained(&mut way.here);
+        drained(&mut way.there);
         way
     }
 
