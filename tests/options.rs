@@ -31,19 +31,19 @@ async fn a_deadline_ends_the_wait_for_room_as_well() {
     assert!(tokio::time::timeout(Duration::from_secs(5), fill).await.is_err(), "send never waited");
     let taken = ours.buffered().messages;
     let began = tokio::time::Instant::now();
-    let late = ours.send_with("late", within(3000)).await;
+    let late = ours.send_with(vec![2; 10_000], within(3000)).await;
     assert_eq!(late.unwrap_err(), SendError::Expired);
     assert_eq!(began.elapsed().as_secs(), 3, "neither at once nor never");
-    let full = ours.try_send_with("no room", within(3000)).unwrap_err();
-    assert_eq!(full, TrySendError::Full("no room".into()));
+    let full = ours.try_send_with(vec![3; 10_000], within(3000)).unwrap_err();
+    assert_eq!(full, TrySendError::Full(vec![3; 10_000].into()));
 
     // With room in time it is taken, and arrives.
-    let waiting = ours.send_with("in time", within(60_000));
+    let waiting = ours.send_with(vec![4; 10_000], within(60_000));
     let reading = async {
         for _ in 0..taken {
             assert_eq!(theirs.recv().await, Ok(vec![1; 10_000].into()));
         }
-        assert_eq!(theirs.recv().await, Ok("in time".into()));
+        assert_eq!(theirs.recv().await, Ok(vec![4; 10_000].into()));
         drop(tokio::time::timeout(Duration::from_millis(1), theirs.recv()).await);
     };
     let (sent, ()) = tokio::join!(waiting, reading);
