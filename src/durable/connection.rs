@@ -67,6 +67,8 @@ pub struct ConnectionStats {
     pub expired: u64,
     /// Messages of this side that were dropped from a full queue.
     pub overflowed: u64,
+    /// Messages of this side that newer ones of the same key took the place of.
+    pub superseded: u64,
     /// How often the connection came back.
     pub reconnects: u64,
     /// Probes sent.
@@ -271,6 +273,7 @@ impl DurableConnection {
             deduplicated: counters.deduplicated,
             expired: counters.expired,
             overflowed: counters.overflowed,
+            superseded: counters.superseded,
             reconnects: counters.reconnects,
             probes: counters.probes,
         }

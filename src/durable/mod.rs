@@ -10,6 +10,7 @@ pub(crate) mod core;
 pub(crate) mod dialer;
 mod driver;
 mod events;
+mod options;
 pub(crate) mod service;
 mod shared;
 
@@ -20,4 +21,5 @@ pub use self::core::{GapCause, SessionId, Undelivered};
 pub use self::events::{
     ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause, Events, ServiceEvent,
 };
+pub use self::options::SendOptions;
 pub use self::service::{DurableService, ServiceInfo};

@@ -213,7 +213,7 @@ impl Session {
         }
         let max_message = terms.max_message;
         let mut replayed = 0;
-        let since = self.down_since.unwrap_or(now);
+        let since = Some(self.down_since.unwrap_or(now));
         let ids: Vec<_> = self.channels.keys().copied().collect();
         for id in ids {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
@@ -224,19 +224,23 @@ impl Session {
                     channel.outbox.forget_all();
                     channel.signals.settled.notify_waiters();
                     self.reap(id);
+                } else {
+                    // It has not heard of the channel, so nothing of it has arrived.
+                    let superseded = channel.outbox.settle();
+                    self.note_superseded(id, superseded);
+                    self.expire_channel(id, now, since, true);
                 }
                 continue;
             };
             let waiting = channel.outbox.waiting().messages;
-            replayed += channel.outbox.resume(cursor.consumed, cursor.received, cursor.window)?;
-            if channel.outbox.waiting().messages < waiting {
+            let resumed = channel.outbox.resume(cursor.consumed, cursor.received, cursor.window)?;
+            replayed += resumed.replayed;
+            if channel.outbox.waiting().messages + (resumed.superseded as usize) < waiting {
                 // The last link carried something, though it did not live to hear of it.
                 self.dialing.fruitless = 0;
             }
-            if let Some(max_age) = channel.queue.max_age {
-                let expired = channel.outbox.expire(now, max_age, since, true);
-                self.note_expired(id, expired);
-            }
+            self.note_superseded(id, resumed.superseded);
+            self.expire_channel(id, now, since, true);
             if let Some(channel) = self.channels.get(&id) {
                 channel.signals.settled.notify_waiters();
                 channel.signals.writable.notify_waiters();

@@ -9,6 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::*;
 use crate::config::{ChannelConfig, ConnectionConfig};
+use crate::durable::SendOptions;
 use crate::durable::dialer::DialFailure;
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState, Events};
 use crate::error::{CloseReason, DialError, SendError};
@@ -656,8 +657,19 @@ impl Pair {
     }
 
     pub fn send(&mut self, side: Side, channel: ChannelId, message: impl Into<Message>) -> Option<u64> {
+        self.send_with(side, channel, message, &SendOptions::new())
+    }
+
+    pub fn send_with(
+        &mut self,
+        side: Side,
+        channel: ChannelId,
+        message: impl Into<Message>,
+        options: &SendOptions,
+    ) -> Option<u64> {
         let now = self.now;
-        let sent = self.session(side).send(channel, message.into(), now);
+        let terms = options.terms(now).expect("good options");
+        let sent = self.session(side).send(channel, message.into(), &terms, now);
         self.drain(side);
         sent.ok()?.ok()
     }
