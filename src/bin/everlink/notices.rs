@@ -73,6 +73,8 @@ pub fn because(cause: &DisconnectCause) -> String {
         DisconnectCause::PathDead => "the peer does not answer".to_owned(),
         DisconnectCause::Misbehaviour(what) => format!("the peer broke the protocol: {what}"),
         DisconnectCause::Replaced => "the peer came back on a new link".to_owned(),
+        DisconnectCause::NetworkChange => "the network of this machine changed".to_owned(),
+        DisconnectCause::Wake => "the machine slept".to_owned(),
         DisconnectCause::Requested => "a new link was asked for".to_owned(),
         other => format!("{other:?}"),
     }
