@@ -62,6 +62,10 @@ fn as_json(event: &ConnectionEvent) -> Option<Value> {
             json!({ "event": "attempt_failed", "attempt": attempt, "error": error.to_string() })
         }
         ConnectionEvent::SessionLost { unacked } => json!({ "event": "session_lost", "unacked": unacked }),
+        ConnectionEvent::Recovered(recovery) => json!({
+            "event": "recovered", "cause": recovery.cause.as_str(), "rung": recovery.rung.as_str(),
+            "after_ms": millis(recovery.after), "replayed": recovery.replayed,
+        }),
         _ => return None,
     })
 }
