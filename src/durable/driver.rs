@@ -16,6 +16,7 @@ use super::events::ConnectionEvent;
 use super::shared::Shared;
 use crate::link::{Link, LinkError, LinkEvent};
 use crate::runtime::{self, BoxFuture, Timer};
+use crate::store::{Store, StoreError};
 
 /// A link that came with an accepted HELLO for a session of this host.
 pub(crate) struct Adoption {
@@ -36,8 +37,12 @@ pub(crate) struct Driver {
     link: Option<Attached>,
     next_link: u64,
     dials: Vec<(DialId, BoxFuture<'static, Result<Dialed, DialFailure>>)>,
+    /// A link being brought to new addresses.
+    restarting: Option<(LinkId, BoxFuture<'static, Result<(), DialFailure>>)>,
     reachable: Option<BoxFuture<'static, ()>>,
     closing: Vec<BoxFuture<'static, ()>>,
+    store: Option<Arc<dyn Store>>,
+    storing: Option<BoxFuture<'static, Result<(), StoreError>>>,
     timer: Timer,
 }
 
@@ -100,10 +105,19 @@ impl Driver {
             link: None,
             next_link: 0,
             dials: Vec::new(),
+            restarting: None,
             reachable: None,
             closing: Vec::new(),
+            store: None,
+            storing: None,
             timer: Timer::default(),
         }
+    }
+
+    /// Where the session is kept.
+    pub(super) fn with_store(mut self, store: Option<Arc<dyn Store>>) -> Self {
+        self.store = store;
+        self
     }
 
     /// Runs until the connection is closed, the peer knows it, and every link is released.
@@ -118,7 +132,11 @@ impl Driver {
     }
 
     fn is_done(&self) -> bool {
-        self.link.is_none() && self.closing.is_empty() && self.shared.lock().close_reason().is_some()
+        let idle = self.link.is_none() && self.closing.is_empty() && self.storing.is_none();
+        idle && {
+            let session = self.shared.lock();
+            session.close_reason().is_some() && session.is_saved()
+        }
     }
 
     /// Carries out everything the core wants.
@@ -143,7 +161,15 @@ impl Driver {
                     }
                 }
                 Output::CancelDial(dial) => self.dials.retain(|(id, _)| *id != dial),
+                Output::Restart(id) => {
+                    if let Some(dialer) = &self.dialer
+                        && let Some(attached) = self.link.as_ref().filter(|attached| attached.id == id)
+                    {
+                        self.restarting = Some((id, dialer.restart(attached.link.clone())));
+                    }
+                }
                 Output::Hangup(id) => {
+                    self.restarting.take_if(|(link, _)| *link == id);
                     if let Some(attached) = self.link.take_if(|attached| attached.id == id) {
                         self.close(attached.link);
                     }
@@ -163,6 +189,7 @@ impl Driver {
                         attached.link.send_lossy(stream, data);
                     }
                 }
+                Output::Store(batch) => self.storing = self.store.as_ref().map(|store| store.apply(batch)),
                 Output::State(state) => _ = shared.state.send_replace(state),
                 Output::Event(event @ ConnectionEvent::Closed(_)) => shared.events.close(event),
                 Output::Event(event) => shared.events.publish(event),
@@ -188,10 +215,21 @@ impl Driver {
     /// Takes every input that is there; ready when there was one.
     fn poll_inputs(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut progress = self.shared.poll_dirty(cx);
+        progress |= self.poll_stored(cx);
         progress |= self.poll_sent(cx);
         progress |= self.poll_received(cx);
         progress |= self.poll_adopted(cx);
         progress |= self.poll_dialed(cx);
+        if let Some((link, restart)) = &mut self.restarting
+            && let Poll::Ready(result) = restart.as_mut().poll(cx)
+        {
+            if let Err(failure) = &result {
+                tracing::debug!(error = %failure.error, "the old link was not brought to the new addresses");
+            }
+            self.shared.lock().handle_restarted(runtime::now(), *link, result.is_ok());
+            self.restarting = None;
+            progress = true;
+        }
         if let Some(reachable) = &mut self.reachable
             && reachable.as_mut().poll(cx).is_ready()
         {
@@ -207,6 +245,14 @@ impl Driver {
             progress = true;
         }
         if progress { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_stored(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(storing) = &mut self.storing else { return false };
+        let Poll::Ready(stored) = storing.as_mut().poll(cx) else { return false };
+        self.storing = None;
+        self.shared.lock().handle_stored(runtime::now(), stored);
+        true
     }
 
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> bool {
@@ -270,6 +316,7 @@ impl Driver {
     fn attach(&mut self, link: Arc<dyn Link>) -> &mut Attached {
         let id = LinkId(self.next_link);
         self.next_link += 1;
+        self.restarting = None;
         if let Some(old) = self.link.take() {
             self.close(old.link);
         }

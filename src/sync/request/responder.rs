@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use super::wire::{Answer, Ask, Incarnation, RequestId};
 use super::{RequestProtocolError, ResponderError};
 use crate::durable::{ChannelReceiver, ChannelSender, DurableChannel, Receipt};
-use crate::error::{RecvError, SendError, TrySendError};
+use crate::error::{SendError, TrySendError};
 use crate::message::Message;
 use crate::runtime;
 
@@ -207,7 +207,7 @@ impl Responder {
             self.arrived = Some(received.map_err(ResponderError::Closed)?);
         }
         // Whoever is killed after this does not get it again.
-        commit(&mut self.receiver).await.map_err(ResponderError::Closed)?;
+        self.receiver.commit().await.map_err(ResponderError::Closed)?;
         match self.arrived.take().map_or(Ok(()), |message| self.handle(message)) {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -250,11 +250,6 @@ impl Responder {
         }
         Ok(())
     }
-}
-
-/// Records what was received last as taken, for good.
-async fn commit(_receiver: &mut ChannelReceiver) -> Result<(), RecvError> {
-    Ok(())
 }
 
 /// Answers one request, unless it is cancelled before.
