@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Pair, chat, user};
+use everlink::store::MemoryStore;
 use everlink::{
     ChannelConfig, ConnectionConfig, DurableChannel, Message, QueueConfig, RequestError,
     RequestProtocolError, Requester, Responder, ResponderError, SendError, ServiceConfig, SessionLost,
@@ -377,4 +378,134 @@ fn every_request_has_one_outcome_and_is_never_executed_twice() {
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+/// A host whose process can be killed: what it has on disk, and what is left of the rest.
+struct Mortal {
+    client: everlink::Client,
+    service: everlink::DurableService,
+    store: MemoryStore,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+/// How often each request was executed, over all processes.
+type Executed = Arc<Mutex<BTreeMap<usize, u32>>>;
+
+async fn start(world: &common::World, store: MemoryStore, executed: Executed, seed: u64) -> Mortal {
+    let client = everlink::Client::builder(everlink::Identity::from_secret([1; 32]))
+        .signaling(world.signaling.clone())
+        .transport(world.network.transport())
+        .store(store.clone())
+        .seed(seed)
+        .build();
+    let mut config = chat();
+    config.connection.park_for = Duration::from_secs(86_400);
+    config.connection.queue = QueueConfig::lossless();
+    let service = client.expose_service(config).await.expect("exposed");
+    // A process that was killed has the session already.
+    let restored = tokio::time::timeout(SECOND, service.accept()).await.ok().flatten();
+    let serving = tokio::spawn(async move {
+        let Some(connection) = restored else { return };
+        serve(connection, executed, seed).await;
+    });
+    Mortal { client, service, store, serving }
+}
+
+async fn serve(connection: everlink::DurableConnection, executed: Executed, seed: u64) {
+    let mut chance = StdRng::seed_from_u64(seed);
+    let channel = connection.open_channel("requests").expect("the channel");
+    let concurrency = chance.random_range(1..6);
+    let handler = move |request: Message| {
+        let number: usize = request.as_text().unwrap().parse().unwrap();
+        *executed.lock().unwrap().entry(number).or_default() += 1;
+        let work = [0, 0, 3, 150, 3_000][chance.random_range(0..5)];
+        async move {
+            tokio::time::sleep(Duration::from_millis(work)).await;
+            format!("reply to {number}")
+        }
+    };
+    Responder::new(channel).serve(concurrency, handler).await;
+}
+
+/// The responder is killed again and again; what it has stored is all that the next one knows.
+async fn survives(seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let world = common::World::new(seed);
+    let executed = Executed::default();
+    let mut host = start(&world, MemoryStore::new(), executed.clone(), seed).await;
+    let peer = world.client(2);
+    let mut config = ConnectionConfig::default();
+    config.backoff.max_attempts = None;
+    config.backoff.max = SECOND;
+    config.queue = QueueConfig::lossless();
+    let target = everlink::Target::Uuid(host.service.info().uuid);
+    let connection = peer.connect_with(target, config).await.expect("connected");
+    let requester = Requester::new(connection.open_channel("requests").unwrap());
+    let at_host = host.service.accept().await.expect("a session");
+    host.serving = tokio::spawn(serve(at_host, executed.clone(), seed));
+    let forever = 86_400 * SECOND;
+    let mut asked = Vec::new();
+    for round in 0..rng.random_range(1..5u64) {
+        for _ in 0..rng.random_range(1..20) {
+            let (requester, number) = (requester.clone(), asked.len());
+            asked.push(tokio::spawn(async move { requester.request(number.to_string(), forever).await }));
+            if rng.random() {
+                tokio::time::sleep(Duration::from_millis(rng.random_range(0..100))).await;
+            }
+        }
+        if rng.random() {
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..4_000))).await;
+        }
+        // At this moment it is killed: nothing of it runs on, or reaches anybody.
+        host.serving.abort();
+        let left = host.store.snapshot();
+        world.network.blackout(true);
+        let Mortal { client, service, serving, .. } = host;
+        let _ = serving.await;
+        drop(service);
+        let _ = tokio::time::timeout(20 * SECOND, client.shutdown()).await;
+        // Long enough that what it said in the dark never arrives.
+        tokio::time::sleep(40 * SECOND).await;
+        world.network.blackout(false);
+        host = start(&world, left, executed.clone(), seed + round + 1).await;
+    }
+    let outcomes =
+        tokio::time::timeout(3_600 * SECOND, join_all(asked)).await.expect("long before their timeouts");
+    let executed = executed.lock().unwrap().clone();
+    let mut interrupted = 0;
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        let times = executed.get(&number).copied().unwrap_or(0);
+        assert!(times <= 1, "{number} was executed {times} times");
+        match outcome.unwrap() {
+            Ok(reply) => {
+                assert_eq!(reply.as_text().unwrap(), format!("reply to {number}"));
+                assert_eq!(times, 1, "{number}");
+            }
+            Err(RequestError::Interrupted) => interrupted += 1,
+            Err(error) => panic!("{number}: {error}"),
+        }
+    }
+    INTERRUPTED.fetch_add(interrupted, std::sync::atomic::Ordering::Relaxed);
+    // It is as good as new.
+    assert!(requester.request("1000000", MINUTE).await.is_ok());
+}
+
+static INTERRUPTED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+#[test]
+fn a_responder_that_is_killed_and_restored_executes_nothing_twice_and_leaves_nothing_open() {
+    let one = std::env::var("EVERLINK_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
+    let seeds = one.map_or(0..100, |seed| seed..seed + 1);
+    for seed in seeds {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(survives(seed))));
+        if let Err(panic) = ran {
+            eprintln!("failed with EVERLINK_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+    let interrupted = INTERRUPTED.load(std::sync::atomic::Ordering::Relaxed);
+    eprintln!("{interrupted} interrupted");
+    assert!(one.is_some() || interrupted > 0, "none was caught in the middle: the test proves nothing");
 }
