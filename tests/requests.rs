@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Pair, chat, user};
-use everlink::store::MemoryStore;
+use everlink::store::{Batch, MemoryStore, Store, StoreError};
 use everlink::{
-    ChannelConfig, ConnectionConfig, DurableChannel, Message, QueueConfig, RequestError,
+    BoxFuture, ChannelConfig, ConnectionConfig, DurableChannel, Message, QueueConfig, RequestError,
     RequestProtocolError, Requester, Responder, ResponderError, SendError, ServiceConfig, SessionLost,
     WhenFull,
 };
@@ -388,6 +388,23 @@ struct Mortal {
     serving: tokio::task::JoinHandle<()>,
 }
 
+/// A store that takes its time, as disks do: a crash in between undoes what is not in it yet.
+struct Slow(MemoryStore);
+
+impl Store for Slow {
+    fn load(&self, prefix: &[u8]) -> Result<Vec<(bytes::Bytes, bytes::Bytes)>, StoreError> {
+        self.0.load(prefix)
+    }
+
+    fn apply(&self, batch: Batch) -> BoxFuture<'static, Result<(), StoreError>> {
+        let store = self.0.clone();
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            store.apply(batch).await
+        })
+    }
+}
+
 /// How often each request was executed, over all processes.
 type Executed = Arc<Mutex<BTreeMap<usize, u32>>>;
 
@@ -395,7 +412,7 @@ async fn start(world: &common::World, store: MemoryStore, executed: Executed, se
     let client = everlink::Client::builder(everlink::Identity::from_secret([1; 32]))
         .signaling(world.signaling.clone())
         .transport(world.network.transport())
-        .store(store.clone())
+        .store(Slow(store.clone()))
         .seed(seed)
         .build();
     let mut config = chat();

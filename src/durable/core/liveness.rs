@@ -129,7 +129,8 @@ impl Session {
                 if let Some(path) = &mut self.path
                     && ack
                 {
-                    path.ack_now = true;
+                    // Until a packet may leave (the link or the store may be busy) nothing is due any more.
+                    (path.ack_now, path.ack_at) = (true, None);
                 }
                 if silent {
                     return self.path_lost(now, DisconnectCause::PathDead, DialError::TimedOut);

@@ -351,7 +351,9 @@ impl Session {
     /// When the store wants to be looked at.
     pub(super) fn saving_deadline(&self) -> Option<Instant> {
         let saving = self.saving.as_ref()?;
-        saving.retry_at.into_iter().chain(saving.tidy_at).min()
+        // What is to be tidied waits for the write under way; its end is looked at anyway.
+        let tidy_at = saving.tidy_at.filter(|_| saving.writing.is_none());
+        saving.retry_at.into_iter().chain(tidy_at).min()
     }
 
     /// Everything that is not on its way to the store.
