@@ -227,6 +227,7 @@ mod error;
 mod identity;
 pub mod link;
 mod message;
+pub mod metrics;
 mod network;
 mod retry;
 mod runtime;

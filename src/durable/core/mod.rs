@@ -26,13 +26,13 @@ mod tests;
 pub(crate) use accept::{Decision, Known, decide};
 pub(crate) use channel::{ChannelId, Signals};
 pub use handshake::SessionId;
-#[cfg(test)]
-pub(crate) use handshake::Terms;
 pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
+#[cfg(test)]
+pub(crate) use handshake::{Incarnation, Terms};
 pub(crate) use inbox::{Consumed, Delivery};
 pub(crate) use network::NetworkChange;
 pub(crate) use outbox::cost;
 pub(crate) use path::{LinkId, LinkInfo};
-pub(crate) use session::{DialId, Ended, Output, Session};
+pub(crate) use session::{Counters, DialId, Ended, Output, Session};
 pub use wire::GapCause;
 pub(crate) use wire::{Decoder, Frame, VERSION};
