@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::accept::Known;
 use super::channel::{Channel, ChannelId, Signals};
 use super::dialing::Dialing;
-use super::handshake::{Resume, SessionId, SessionSecret, Terms};
+use super::handshake::{Incarnation, Resume, SessionId, SessionSecret, Terms};
 use super::inbox::{Bounds, Consumed, Delivery, Inbox};
 use super::outbox::{Count, Fate, Outbox, Queued, cost};
 use super::path::{LinkId, Path};
@@ -123,6 +123,10 @@ pub(crate) struct Session {
     /// Since when there is no healthy link.
     pub(super) down_since: Option<Instant>,
     pub(super) recoveries: Recoveries,
+    /// Of this process, if it dials.
+    pub(super) incarnation: Incarnation,
+    /// At a host: those of the peer that had the session, the present one last.
+    pub(super) incarnations: VecDeque<Incarnation>,
     pub(super) counters: Counters,
     pub(super) outputs: VecDeque<Output>,
     /// Wakes the driver.
@@ -176,6 +180,7 @@ impl Session {
     ) -> Self {
         Self {
             role,
+            incarnation: Incarnation([0; 16]),
             peer_max_message: config.max_message as u64,
             config,
             identity,
@@ -198,6 +203,7 @@ impl Session {
             state: ConnectionState::Connecting { attempt: 0 },
             down_since: Some(now),
             recoveries: Recoveries::default(),
+            incarnations: VecDeque::new(),
             counters: Counters::default(),
             outputs: VecDeque::new(),
             changed: false,
@@ -214,6 +220,11 @@ impl Session {
         self.id
     }
 
+    /// Names this run of the process: unlike every other, whatever the seed. Before the first link.
+    pub(crate) fn set_incarnation(&mut self, incarnation: [u8; 16]) {
+        self.incarnation = Incarnation(incarnation);
+    }
+
     pub(crate) fn peer(&self) -> Option<PublicKey> {
         self.peer
     }
@@ -227,7 +238,8 @@ impl Session {
             None if self.detaching => return Some(Known::Away),
             None => {}
         }
-        Some(Known::Alive { peer, secret: self.secret.clone()?, confirmed: self.confirmed })
+        let incarnations = self.incarnations.iter().copied().collect();
+        Some(Known::Alive { peer, secret: self.secret.clone()?, confirmed: self.confirmed, incarnations })
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -564,6 +576,11 @@ impl Session {
     pub(crate) fn buffered(&self, id: ChannelId) -> (Count, Option<Instant>) {
         let outbox = self.channels.get(&id).map(|channel| &channel.outbox);
         (outbox.map_or(Count::default(), Outbox::held), outbox.and_then(Outbox::oldest))
+    }
+
+    /// When the oldest message that is not acknowledged was sent, over all channels.
+    pub(crate) fn oldest_unacknowledged(&self) -> Option<Instant> {
+        self.channels.values().filter_map(|channel| channel.outbox.oldest()).min()
     }
 
     /// Sends on a lossy channel, now or never.

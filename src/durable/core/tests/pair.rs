@@ -117,7 +117,7 @@ fn index(side: Side) -> usize {
 }
 
 impl End {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { session: None, events: vec![], states: vec![], timeout: None, readers: BTreeMap::new() }
     }
 
