@@ -138,6 +138,13 @@
 //! [`Control`](Priority::Control) channel leaves in the next packet, however much waits in a
 //! [`Bulk`](Priority::Bulk) one.
 //!
+//! # Requests and streams
+//!
+//! Two things that can be built on a channel are there. [`Requester`] and [`Responder`] make it one of requests with
+//! replies: many in flight, each with a timeout, executed once or not at all.
+//! [`DurableStream`] makes it a stream of bytes with tokio's `AsyncRead` and `AsyncWrite`. Both go on over the next link where they
+//! stopped, and both want a channel with [`QueueConfig::lossless`].
+//!
 //! # Lossy channels
 //!
 //! For what is stale when it comes late, such as a cursor's position.
@@ -253,6 +260,7 @@ mod retry;
 mod runtime;
 pub mod signaling;
 pub mod store;
+mod sync;
 
 pub use client::{Client, ClientBuilder, Target};
 pub use config::*;
@@ -261,6 +269,7 @@ pub use error::*;
 pub use identity::{Identity, ParseKeyError, PublicKey, Signature};
 pub use message::{Message, Utf8Bytes};
 pub use runtime::{BoxFuture, BoxStream, Instant, MaybeSend, MaybeSync};
+pub use sync::*;
 
 /// Compiles and runs the README's examples.
 #[cfg(all(doctest, feature = "webrtc"))]
