@@ -12,7 +12,6 @@
 mod args;
 mod bench;
 mod connect;
-mod cut;
 mod demo;
 mod expose;
 mod failure;
