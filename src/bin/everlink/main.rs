@@ -19,6 +19,7 @@ mod input;
 mod notices;
 mod output;
 mod serve;
+mod soak;
 mod stop;
 mod whoami;
 
@@ -52,6 +53,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Connect(args) => on_tokio(connect::run(args, output)),
         Command::Whoami(args) => whoami::run(&args, output),
         Command::Demo => on_tokio(demo::run(output)),
+        Command::Soak(args) => on_tokio(soak::run(args, output)),
         Command::Bench(args) => bench::run(&args, output.json).map_err(|what| Failure::new(what, "")),
     }
 }
