@@ -232,6 +232,7 @@ mod message;
 mod retry;
 mod runtime;
 pub mod signaling;
+pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 

@@ -3,12 +3,21 @@
 mod accept;
 mod backoff;
 mod channel;
+mod closing;
+mod dialing;
+mod expiry;
 mod frames;
 mod handshake;
 mod inbox;
+mod liveness;
+mod loss;
 mod outbox;
 mod path;
+mod records;
+mod resume;
+mod saving;
 mod session;
+mod timers;
 mod wire;
 
 #[cfg(test)]
@@ -23,6 +32,9 @@ pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
 pub(crate) use inbox::{Consumed, Delivery};
 pub(crate) use outbox::cost;
 pub(crate) use path::{LinkId, LinkInfo};
-pub(crate) use session::{DialId, Ended, Output, Session};
+pub(crate) use records::{after, identity_prefix, session_prefix};
+pub use saving::Undelivered;
+pub(crate) use saving::{SavedSession, WallClock};
+pub(crate) use session::{DialId, Ended, Output, Role, Session};
 pub use wire::GapCause;
 pub(crate) use wire::{Decoder, Frame, VERSION};

@@ -3,11 +3,14 @@
 //! A message leaves the outbox when the peer acknowledges that it was consumed, or when the queue
 //! policy drops it; what was dropped stays as a gap, so that the peer hears of it.
 
+mod saved;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::BytesMut;
 
+use self::saved::Saved;
 use super::wire::{self, DataFrame, GapCause, Lossy};
 use crate::error::Misbehaviour;
 use crate::message::Message;
@@ -107,6 +110,8 @@ pub(crate) struct Outbox {
     dropped: BTreeMap<u64, (u64, GapCause)>,
     forgotten: u64,
     ended: bool,
+    /// With a store: what of all this is written there.
+    saved: Option<Saved>,
 }
 
 /// The window that a half-channel begins with, until the peer's first ACK says otherwise.
@@ -132,6 +137,7 @@ impl Outbox {
             dropped: BTreeMap::new(),
             forgotten: 0,
             ended: false,
+            saved: None,
         }
     }
 
@@ -326,6 +332,9 @@ impl Outbox {
             }
         }
         self.entries[index] = Entry::Gap { from: seq, to: seq, cause };
+        if let Some(saved) = &mut self.saved {
+            saved.note_dropped(seq);
+        }
         self.remember_dropped(seq, cause);
         if let Some(Entry::Gap { from, cause: other, .. }) = self.entries.get(index + 1)
             && *other == cause
@@ -375,18 +384,28 @@ impl Outbox {
 
     /// The session is lost: what was on its way may or may not have arrived and is given up; the
     /// rest waits for the next session, whose half-channel begins where the peer must hear of it.
-    pub(crate) fn restart(&mut self) {
+    /// Returns what was given up.
+    pub(crate) fn restart(&mut self) -> Vec<Message> {
         self.rewind();
         let transmitted = self.transmitted;
+        let sent = |entry: &Entry| match entry {
+            Entry::Message { seq, message, .. } if *seq <= transmitted => Some(message.clone()),
+            _ => None,
+        };
+        let given_up = self.entries.iter().filter_map(sent).collect();
         self.drop_if(GapCause::SessionLost, |seq, _| seq <= transmitted);
         self.ever_announced = false;
         self.window = INITIAL_WINDOW;
         self.acked = self.entries.front().map_or(self.next_seq, Entry::first_seq) - 1;
         self.transmitted = self.acked;
+        given_up
     }
 
     /// A link is back and the peer says where it stopped. Returns how many messages go out again.
     pub(crate) fn resume(&mut self, consumed: u64, received: u64, window: u64) -> Result<u64, Misbehaviour> {
+        if consumed < self.acked {
+            return Err(Misbehaviour::Rewound { told: self.acked, now: consumed });
+        }
         self.rewind();
         self.announced = true;
         self.handle_ack(consumed, window)?;
@@ -405,6 +424,11 @@ impl Outbox {
         let again = |entry: &&Entry| entry.last_seq() <= self.transmitted;
         let replayed = self.entries.range(self.next..).take_while(again);
         Ok(replayed.filter(|entry| matches!(entry, Entry::Message { .. })).count() as u64)
+    }
+
+    /// Whether the store, if there is one, has it.
+    fn is_saved(&self, entry: &Entry) -> bool {
+        self.saved.as_ref().is_none_or(|saved| entry.last_seq() <= saved.stored())
     }
 
     /// The peer knows this half-channel no more because it ended there.
@@ -454,8 +478,12 @@ impl Outbox {
 
     /// Whether there is something to transmit now, inside the peer's window.
     pub(crate) fn wants_to_transmit(&self) -> bool {
+        if self.saved.as_ref().is_some_and(|saved| !saved.is_open()) {
+            return false;
+        }
         match self.entries.get(self.next) {
             None => !self.announced && !self.ended,
+            Some(entry) if !self.is_saved(entry) => false,
             Some(Entry::Message { message, .. }) => {
                 self.in_flight == 0
                     || self.offset > 0 && self.in_flight < self.window
@@ -473,6 +501,9 @@ impl Outbox {
         label: &str,
         lossy: Option<Lossy>,
     ) -> bool {
+        if self.saved.as_ref().is_some_and(|saved| !saved.is_open()) {
+            return true;
+        }
         // With nothing left after its end there is nothing to name.
         if !self.announced && !self.is_finished() {
             if out.len() + wire::open_len(label) > limit {
@@ -490,6 +521,9 @@ impl Outbox {
     /// begin at `start`. Returns whether the packet is full for this half-channel.
     pub(crate) fn transmit(&mut self, out: &mut BytesMut, start: usize, limit: usize) -> bool {
         while let Some(entry) = self.entries.get(self.next) {
+            if !self.wants_to_transmit() {
+                return false;
+            }
             match entry {
                 Entry::Gap { from, to, cause } => {
                     if out.len() + wire::SKIP_LEN > limit {
@@ -508,9 +542,6 @@ impl Outbox {
                     self.next += 1;
                 }
                 Entry::Message { message, .. } => {
-                    if !self.wants_to_transmit() {
-                        return false;
-                    }
                     let whole = wire::DATA_HEADER + wire::message_len(message.len());
                     let room = limit.saturating_sub(out.len());
                     // A message that fits into no packet, or just not into one that it would have
