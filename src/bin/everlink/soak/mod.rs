@@ -48,7 +48,7 @@ pub struct SoakArgs {
 /// What a worker needs to know.
 #[derive(clap::Args, Clone, Debug)]
 pub struct WorkerArgs {
-    #[arg(long, hide = true, default_value = "")]
+    #[arg(long, hide = true, default_value = ".")]
     work_dir: PathBuf,
     #[arg(long, hide = true, default_value = "")]
     server: String,

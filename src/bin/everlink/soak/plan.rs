@@ -46,7 +46,8 @@ impl Fault {
         }
     }
 
-    pub fn is_kill(self) -> bool {
+    #[cfg(test)]
+    fn is_kill(self) -> bool {
         matches!(self, Self::Kill { .. })
     }
 }
