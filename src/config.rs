@@ -195,18 +195,54 @@ pub struct ChannelConfig {
     /// `Some` makes it a *lossy* channel: a data channel of its own, bound anew on every link,
     /// without queue, replay or acknowledgement. Messages sent while there is no link are gone.
     pub lossy: Option<LossyConfig>,
+    /// What this side sends first when more waits than a packet takes. Default
+    /// [`Priority::Normal`]. Each side chooses for what it sends itself; the peer is not told.
+    /// Without meaning for a lossy channel.
+    pub priority: Priority,
+}
+
+/// Which channels go first when more waits than a packet takes.
+///
+/// Strict between the lanes: nothing of a lower one goes out while a higher one has something that the
+/// peer's window lets go. *That starves the lower ones for as long as the higher ones keep the link
+/// busy*, so the higher ones are for what is small and rare. Within a lane channels take turns,
+/// packet by packet. A large message yields as well: what goes before it goes in the next packet,
+/// not after its last piece.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Priority {
+    /// Before all else: small messages on which the rest depends.
+    Control,
+    /// The default.
+    #[default]
+    Normal,
+    /// When nothing else waits: files, backlogs.
+    Bulk,
+}
+
+impl Priority {
+    pub(crate) const LANES: usize = 3;
+
+    pub(crate) fn lane(self) -> usize {
+        self as usize
+    }
 }
 
 impl ChannelConfig {
     /// A durable channel with its own queue.
     pub fn queue(queue: QueueConfig) -> Self {
-        Self { queue: Some(queue), lossy: None }
+        Self { queue: Some(queue), ..Self::default() }
     }
 
     /// A lossy channel: late messages arrive out of order if `ordered` is false, and a lost one is
     /// sent again at most `max_retransmits` times.
     pub fn lossy(ordered: bool, max_retransmits: u16) -> Self {
-        Self { queue: None, lossy: Some(LossyConfig { ordered, max_retransmits }) }
+        Self { lossy: Some(LossyConfig { ordered, max_retransmits }), ..Self::default() }
+    }
+
+    /// A durable channel of this priority, with the connection's queue.
+    pub fn priority(priority: Priority) -> Self {
+        Self { priority, ..Self::default() }
     }
 }
 

@@ -228,9 +228,17 @@ pub enum SendError {
     /// Dropped to make room for newer messages while there was no link.
     #[error("dropped from a full queue while there was no link")]
     Overflow,
-    /// Waited for longer than [`QueueConfig::max_age`](crate::QueueConfig::max_age).
-    #[error("expired in the queue while there was no link")]
+    /// Waited for longer than [`QueueConfig::max_age`](crate::QueueConfig::max_age) without a link,
+    /// or passed its own [deadline](crate::SendOptions::deadline).
+    #[error("expired before it was sent")]
     Expired,
+    /// A newer message of the same [key](crate::SendOptions::supersede) took its place.
+    #[error("a newer message of the same key took its place")]
+    Superseded,
+    /// The [key](crate::SendOptions::supersede) is empty or longer than
+    /// [`SendOptions::MAX_KEY`](crate::SendOptions::MAX_KEY).
+    #[error("a supersede key has 1 to 64 bytes, this one {0}")]
+    BadKey(usize),
     /// On its way when the host forgot the session: it may or may not have arrived.
     #[error("the session was lost while the message was on its way")]
     SessionLost,

@@ -13,6 +13,7 @@ use futures_sink::Sink;
 use super::connection::Handle;
 use super::core::{ChannelId, Consumed, Delivery, Ended, Session, Signals, cost};
 use super::events::{ChannelEvent, Events};
+use super::options::{SendOptions, SendTerms};
 use super::shared::Shared;
 use crate::error::{RecvError, SendError, TrySendError};
 use crate::message::Message;
@@ -197,12 +198,40 @@ impl DurableChannel {
         self.sender.send(message).await
     }
 
+    /// As [`send`](Self::send), with a deadline or a key for this one message. A lossy channel
+    /// passes over both: its messages are sent now or never.
+    ///
+    /// Cancel-safe: a dropped future queued nothing.
+    ///
+    /// # Errors
+    /// As there, and [`SendError::Expired`] if the deadline passes while it waits for room,
+    /// [`SendError::BadKey`] for a key that is empty or too long.
+    pub async fn send_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> Result<Receipt, SendError> {
+        self.sender.send_with(message, options).await
+    }
+
     /// Takes a message if there is room now.
     ///
     /// # Errors
     /// [`TrySendError`], which gives the message back.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<Receipt, TrySendError> {
         self.sender.try_send(message)
+    }
+
+    /// As [`try_send`](Self::try_send), with a deadline or a key for this one message.
+    ///
+    /// # Errors
+    /// As there, and [`SendError::BadKey`] for a key that is empty or too long.
+    pub fn try_send_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> Result<Receipt, TrySendError> {
+        self.sender.try_send_with(message, options)
     }
 
     /// The next message, in order, once. Asking for it acknowledges the one before.
@@ -260,9 +289,33 @@ impl ChannelSender {
     /// # Errors
     /// As there.
     pub async fn send(&self, message: impl Into<Message>) -> Result<Receipt, SendError> {
-        let mut message = message.into();
+        self.send_on(message.into(), &SendTerms::default()).await
+    }
+
+    /// As [`DurableChannel::send_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> Result<Receipt, SendError> {
+        let terms = options.terms(runtime::now())?;
+        let message = message.into();
+        match terms.deadline {
+            None => self.send_on(message, &terms).await,
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(runtime::now());
+                let sent = runtime::timeout(left, self.send_on(message, &terms)).await;
+                sent.unwrap_or(Err(SendError::Expired))
+            }
+        }
+    }
+
+    async fn send_on(&self, mut message: Message, terms: &SendTerms) -> Result<Receipt, SendError> {
         loop {
-            match self.offer(message) {
+            match self.offer(message, terms) {
                 Ok(receipt) => return Ok(receipt),
                 Err(TrySendError::Failed(_, error)) => return Err(error),
                 Err(TrySendError::Full(back)) => message = back,
@@ -270,7 +323,7 @@ impl ChannelSender {
             let mut writable = std::pin::pin!(self.inner.signals.writable.notified());
             writable.as_mut().enable();
             // Room may have come before this side began to listen.
-            match self.offer(message) {
+            match self.offer(message, terms) {
                 Ok(receipt) => return Ok(receipt),
                 Err(TrySendError::Failed(_, error)) => return Err(error),
                 Err(TrySendError::Full(back)) => message = back,
@@ -284,10 +337,26 @@ impl ChannelSender {
     /// # Errors
     /// As there.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<Receipt, TrySendError> {
-        self.offer(message.into())
+        self.offer(message.into(), &SendTerms::default())
     }
 
-    fn offer(&self, message: Message) -> Result<Receipt, TrySendError> {
+    /// As [`DurableChannel::try_send_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> Result<Receipt, TrySendError> {
+        let message = message.into();
+        match options.terms(runtime::now()) {
+            Ok(terms) => self.offer(message, &terms),
+            Err(error) => Err(TrySendError::Failed(message, error)),
+        }
+    }
+
+    fn offer(&self, message: Message, terms: &SendTerms) -> Result<Receipt, TrySendError> {
         let (shared, channel) = (self.inner.shared(), self.inner.id);
         let receipt = |seq| Receipt { shared: shared.clone(), channel, seq };
         if self.inner.lossy {
@@ -297,7 +366,7 @@ impl ChannelSender {
             };
         }
         let now = runtime::now();
-        match shared.command(|session| session.send(channel, message, now)) {
+        match shared.command(|session| session.send(channel, message, terms, now)) {
             Ok(Ok(seq)) => Ok(receipt(seq)),
             Ok(Err(message)) => Err(TrySendError::Full(message)),
             Err((message, error)) => Err(TrySendError::Failed(message, error)),
@@ -466,7 +535,7 @@ impl ChannelSender {
             let signals = self.inner.signals.clone();
             let mut room = Exclusive::new(async move { signals.writable.notified().await });
             let listening = room.poll(cx);
-            match self.offer(message) {
+            match self.offer(message, &SendTerms::default()) {
                 Ok(receipt) => self.sink.last = Some(receipt),
                 Err(TrySendError::Failed(_, error)) => return Poll::Ready(Err(error)),
                 Err(TrySendError::Full(message)) => {
@@ -490,7 +559,7 @@ impl Sink<Message> for ChannelSender {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), SendError> {
-        match self.offer(message) {
+        match self.offer(message, &SendTerms::default()) {
             Ok(receipt) => {
                 self.sink.last = Some(receipt);
                 Ok(())

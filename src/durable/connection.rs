@@ -10,7 +10,7 @@ use super::channel::DurableChannel;
 use super::core::{Session, SessionId, Undelivered};
 use super::dialer::Dialer;
 use super::driver::{Adoption, Driver};
-use super::events::{ConnectionEvent, ConnectionState, Events};
+use super::events::{ConnectionEvent, ConnectionState, Events, Recovery};
 use super::shared::Shared;
 use crate::config::ChannelConfig;
 use crate::error::{ChannelError, CloseReason, SendError};
@@ -67,10 +67,14 @@ pub struct ConnectionStats {
     pub expired: u64,
     /// Messages of this side that were dropped from a full queue.
     pub overflowed: u64,
+    /// Messages of this side that newer ones of the same key took the place of.
+    pub superseded: u64,
     /// How often the connection came back.
     pub reconnects: u64,
     /// Probes sent.
     pub probes: u64,
+    /// How it last found its way back; `None` while it never had to.
+    pub last_recovery: Option<Recovery>,
 }
 
 /// The rungs of the ladder to the peer.
@@ -258,6 +262,7 @@ impl DurableConnection {
     pub fn stats(&self) -> ConnectionStats {
         let session = self.shared().lock();
         let (counters, rung, rtt) = (session.counters(), session.rung(), session.rtt());
+        let last_recovery = session.last_recovery();
         drop(session);
         ConnectionStats {
             state: self.state(),
@@ -271,8 +276,10 @@ impl DurableConnection {
             deduplicated: counters.deduplicated,
             expired: counters.expired,
             overflowed: counters.overflowed,
+            superseded: counters.superseded,
             reconnects: counters.reconnects,
             probes: counters.probes,
+            last_recovery,
         }
     }
 }

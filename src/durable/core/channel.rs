@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::inbox::{Delivery, Inbox};
 use super::outbox::Outbox;
 use super::wire::Lossy;
-use crate::config::QueueConfig;
+use crate::config::{Priority, QueueConfig};
 use crate::durable::events::{ChannelEvent, EventSource};
 use crate::message::{Message, Utf8Bytes};
 
@@ -55,6 +55,8 @@ pub(crate) struct Channel {
     pub label: Utf8Bytes,
     pub lossy: Option<Lossy>,
     pub queue: QueueConfig,
+    /// Its lane among the channels that have something to send.
+    pub priority: Priority,
     pub outbox: Outbox,
     /// Absent until the peer has named its half.
     pub inbox: Option<Inbox>,
@@ -79,6 +81,7 @@ impl Channel {
             label,
             lossy,
             queue,
+            priority: Priority::default(),
             outbox: Outbox::new(id.0),
             inbox: None,
             peer_half: None,

@@ -280,6 +280,10 @@ impl Session {
         if self.is_held() {
             return None;
         }
+        // A timer may come late; what has passed its deadline must not go out all the same.
+        if self.path.as_ref().is_some_and(|path| !path.transmitting) && self.is_expiry_due(now) {
+            self.expire(now);
+        }
         let path = self.path.as_mut().filter(|path| !path.transmitting)?;
         let mut out = std::mem::take(&mut path.control);
         let mut elicits = !out.is_empty();
@@ -354,14 +358,17 @@ impl Session {
         told.into_iter().for_each(|id| self.reap(id));
     }
 
-    /// Fills the packet from the channels, each in its turn.
+    /// Fills the packet from the channels: a lane before the ones below it, and within a lane each
+    /// in its turn.
     fn put_data(&mut self, out: &mut BytesMut, limit: usize) {
         let wants = |(id, channel): (&ChannelId, &super::channel::Channel)| {
-            channel.outbox.wants_to_transmit().then_some((*id, channel.outbox.waiting().bytes))
+            let waiting = channel.outbox.waiting().bytes;
+            channel.outbox.wants_to_transmit().then_some((*id, channel.priority.lane(), waiting))
         };
-        let after = self.channels.range(ChannelId(self.turn.0 + 1)..).filter_map(wants);
-        let turns: Vec<_> = after.chain(self.channels.range(..=self.turn).filter_map(wants)).collect();
-        let waiting: u64 = turns.iter().map(|(_, bytes)| *bytes + 64).sum();
+        let mut turns: Vec<_> = self.channels.iter().filter_map(wants).collect();
+        // Those after the one whose turn it was last come first.
+        turns.sort_unstable_by_key(|(id, lane, _)| (*lane, *id <= self.turns[*lane], *id));
+        let waiting: u64 = turns.iter().map(|(.., bytes)| *bytes + 64).sum();
         out.reserve((waiting.min(limit as u64) as usize + 64).saturating_sub(out.len()));
         // In the order of their numbers: the peer takes a lower one than it has seen for ended.
         for channel in self.channels.values_mut() {
@@ -370,10 +377,10 @@ impl Session {
             }
         }
         let start = out.len();
-        for (id, _) in turns {
+        for (id, lane, _) in turns {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
             let full = channel.outbox.transmit(out, start, limit);
-            self.turn = id;
+            self.turns[lane] = id;
             self.wake_writers(id);
             if full {
                 break;

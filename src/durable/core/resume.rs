@@ -11,7 +11,9 @@ use super::path::{LEAST_WINDOW, LinkId, LinkInfo, Path, Phase, Whose, charge};
 use super::session::{DialId, Output, Session};
 use super::wire;
 use crate::config::SessionLost;
-use crate::durable::events::{ConnectionEvent, ConnectionState, DisconnectCause};
+use crate::durable::events::{
+    ConnectionEvent, ConnectionState, DisconnectCause, RecoveryCause, RecoveryRung,
+};
 use crate::error::{CloseReason, DialError, Misbehaviour};
 use crate::identity::PublicKey;
 use crate::runtime::Instant;
@@ -48,6 +50,7 @@ impl Session {
         }
         self.peer = Some(peer);
         self.stop_dialing();
+        self.replace_questioned(now);
         self.drop_path();
         let nonce = self.rng.random();
         let terms = self.terms(info.receive_window);
@@ -213,7 +216,7 @@ impl Session {
         }
         let max_message = terms.max_message;
         let mut replayed = 0;
-        let since = self.down_since.unwrap_or(now);
+        let since = Some(self.down_since.unwrap_or(now));
         let ids: Vec<_> = self.channels.keys().copied().collect();
         for id in ids {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
@@ -224,19 +227,23 @@ impl Session {
                     channel.outbox.forget_all();
                     channel.signals.settled.notify_waiters();
                     self.reap(id);
+                } else {
+                    // It has not heard of the channel, so nothing of it has arrived.
+                    let superseded = channel.outbox.settle();
+                    self.note_superseded(id, superseded);
+                    self.expire_channel(id, now, since, true);
                 }
                 continue;
             };
             let waiting = channel.outbox.waiting().messages;
-            replayed += channel.outbox.resume(cursor.consumed, cursor.received, cursor.window)?;
-            if channel.outbox.waiting().messages < waiting {
+            let resumed = channel.outbox.resume(cursor.consumed, cursor.received, cursor.window)?;
+            replayed += resumed.replayed;
+            if channel.outbox.waiting().messages + (resumed.superseded as usize) < waiting {
                 // The last link carried something, though it did not live to hear of it.
                 self.dialing.fruitless = 0;
             }
-            if let Some(max_age) = channel.queue.max_age {
-                let expired = channel.outbox.expire(now, max_age, since, true);
-                self.note_expired(id, expired);
-            }
+            self.note_superseded(id, resumed.superseded);
+            self.expire_channel(id, now, since, true);
             if let Some(channel) = self.channels.get(&id) {
                 channel.signals.settled.notify_waiters();
                 channel.signals.writable.notify_waiters();
@@ -248,15 +255,21 @@ impl Session {
     }
 
     pub(super) fn live(&mut self, now: Instant, resumed: bool, replayed: u64) {
-        let after =
-            self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let since = self.down_since.take().unwrap_or(now);
+        let after = now.saturating_duration_since(since);
+        let mut rung = RecoveryRung::FreshLink;
         if self.dialing.connected_once {
             self.counters.reconnects += 1;
+        } else if resumed {
+            // The session is older than this process.
+            rung = RecoveryRung::Resumed;
+            self.recoveries.cause = Some(RecoveryCause::Restart);
         }
         self.dialing.connected_once = true;
         self.dialing.parked_until = None;
         self.set_state(ConnectionState::Connected);
         self.event(ConnectionEvent::Connected { resumed, replayed, after });
+        self.recovered(now, since, rung, replayed);
         let ids: Vec<_> = self.channels.keys().copied().collect();
         ids.into_iter().for_each(|id| self.open_lossy(id));
         // The first acknowledged probe proves the link, and resets the backoff.

@@ -17,12 +17,14 @@ use super::channel::{Channel, ChannelId, Signals};
 use super::dialing::Dialing;
 use super::handshake::{Resume, SessionId, SessionSecret, Terms};
 use super::inbox::{Bounds, Consumed, Delivery, Inbox};
-use super::outbox::{Count, Fate, Outbox, cost};
+use super::outbox::{Count, Fate, Outbox, Queued, cost};
 use super::path::{LinkId, Path};
+use super::recovery::Recoveries;
 use super::saving::{Saving, Undelivered};
 use super::wire::{GapCause, MAX_LABEL};
-use crate::config::{ChannelConfig, ConnectionConfig, QueueConfig, WhenFull};
+use crate::config::{ChannelConfig, ConnectionConfig, Priority, QueueConfig, WhenFull};
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState};
+use crate::durable::options::SendTerms;
 use crate::error::{ChannelError, CloseReason, Misbehaviour, SendError};
 use crate::identity::{Identity, PublicKey};
 use crate::link::LossyConfig;
@@ -39,6 +41,8 @@ pub(crate) enum Output {
     Dial { dial: DialId, attempt: u32 },
     /// The attempt is no longer wanted.
     CancelDial(DialId),
+    /// Try to bring the link to new addresses; then [`Session::handle_restarted`].
+    Restart(LinkId),
     /// Close the link and forget it.
     Hangup(LinkId),
     /// Open a lossy stream on the link.
@@ -81,6 +85,7 @@ pub(crate) struct Counters {
     pub deduplicated: u64,
     pub expired: u64,
     pub overflowed: u64,
+    pub superseded: u64,
     pub reconnects: u64,
     pub probes: u64,
 }
@@ -107,8 +112,8 @@ pub(crate) struct Session {
     pub(super) incoming: VecDeque<ChannelId>,
     pub(super) last_half: u32,
     pub(super) last_peer_half: u32,
-    /// Where the next packet begins to look, so that every channel gets its turn.
-    pub(super) turn: ChannelId,
+    /// Where the next packet begins to look in each lane, so that every channel gets its turn.
+    pub(super) turns: [ChannelId; Priority::LANES],
 
     pub(super) path: Option<Path>,
     pub(super) dialing: Dialing,
@@ -117,6 +122,7 @@ pub(crate) struct Session {
     pub(super) state: ConnectionState,
     /// Since when there is no healthy link.
     pub(super) down_since: Option<Instant>,
+    pub(super) recoveries: Recoveries,
     pub(super) counters: Counters,
     pub(super) outputs: VecDeque<Output>,
     /// Wakes the driver.
@@ -184,13 +190,14 @@ impl Session {
             incoming: VecDeque::new(),
             last_half: 0,
             last_peer_half: 0,
-            turn: ChannelId(0),
+            turns: [ChannelId(0); Priority::LANES],
             path: None,
             dialing: Dialing::default(),
             closing: None,
             closed: None,
             state: ConnectionState::Connecting { attempt: 0 },
             down_since: Some(now),
+            recoveries: Recoveries::default(),
             counters: Counters::default(),
             outputs: VecDeque::new(),
             changed: false,
@@ -278,6 +285,7 @@ impl Session {
             }
             channel.claimed = true;
             channel.queue = queue;
+            channel.priority = config.priority;
             self.incoming.retain(|waiting| *waiting != id);
             self.changed = true;
             return Ok(id);
@@ -289,6 +297,7 @@ impl Session {
         let id = self.insert(label.into(), config.lossy, queue);
         if let Some(channel) = self.channels.get_mut(&id) {
             channel.claimed = true;
+            channel.priority = config.priority;
         }
         self.open_lossy(id);
         self.changed = true;
@@ -445,6 +454,7 @@ impl Session {
         &mut self,
         id: ChannelId,
         message: Message,
+        terms: &SendTerms,
         now: Instant,
     ) -> Result<Result<u64, Message>, (Message, SendError)> {
         let connected = self.is_connected();
@@ -458,12 +468,19 @@ impl Session {
         let Some(channel) = self.channels.get_mut(&id).filter(|channel| !channel.is_over()) else {
             return Err((message, SendError::ChannelClosed));
         };
+        if terms.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err((message, SendError::Expired));
+        }
         if message.len() > max {
             let len = message.len();
             return Err((message, SendError::TooLarge { len, max }));
         }
         let queue = &channel.queue;
-        let waiting = if connected { channel.outbox.waiting() } else { channel.outbox.fresh() };
+        let mut waiting = if connected { channel.outbox.waiting() } else { channel.outbox.fresh() };
+        // What it replaces makes room for it.
+        let replaced = channel.outbox.replaces(terms.key.as_ref());
+        waiting.messages -= replaced.messages;
+        waiting.bytes -= replaced.bytes;
         // With a link the queue only smooths; a deep one would add delay and memory, not speed.
         let smoothing = if self.saving.is_some() { SMOOTHING_STORED } else { SMOOTHING };
         let max_bytes = if connected { queue.max_bytes.min(smoothing) } else { queue.max_bytes } as u64;
@@ -473,7 +490,8 @@ impl Session {
             waiting.messages > 0
                 && (waiting.messages >= max_messages || waiting.bytes + cost(&message) > max_bytes)
         };
-        if full(waiting) {
+        let is_full = full(waiting);
+        if is_full {
             if connected || queue.when_full == WhenFull::Wait {
                 channel.was_high = true;
                 return Ok(Err(message));
@@ -481,6 +499,16 @@ impl Session {
             if queue.when_full == WhenFull::Reject {
                 return Err((message, SendError::QueueFull));
             }
+        }
+        if let Some(key) = &terms.key {
+            let superseded = channel.outbox.supersede(key);
+            if superseded > 0 {
+                self.counters.superseded += superseded;
+                channel.signals.events.publish(ChannelEvent::Superseded { count: superseded });
+                channel.signals.settled.notify_waiters();
+            }
+        }
+        if is_full {
             let mut dropped = 0;
             while full(channel.outbox.fresh()) && channel.outbox.drop_oldest() {
                 dropped += 1;
@@ -489,7 +517,7 @@ impl Session {
             channel.signals.events.publish(ChannelEvent::Overflow { dropped });
             channel.signals.settled.notify_waiters();
         }
-        let seq = channel.outbox.push(message, now);
+        let seq = channel.outbox.push(Queued::new(message, now, terms.clone()));
         self.changed = true;
         self.touch();
         Ok(Ok(seq))
@@ -512,6 +540,7 @@ impl Session {
             Fate::Dropped(GapCause::Closed) => Some(Err(SendError::ChannelClosed)),
             Fate::Dropped(GapCause::SessionLost) => Some(Err(SendError::SessionLost)),
             Fate::Dropped(GapCause::TooLarge) => Some(Err(SendError::TooLargeForPeer)),
+            Fate::Dropped(GapCause::Superseded) => Some(Err(SendError::Superseded)),
             Fate::Pending => self.closed.is_some().then(|| Err(closed())),
         }
     }

@@ -58,6 +58,8 @@ pub enum GapCause {
     SessionLost,
     /// They are larger than the receiver takes.
     TooLarge,
+    /// Newer ones of the same key took their place before they were sent.
+    Superseded,
 }
 
 impl GapCause {
@@ -69,6 +71,7 @@ impl GapCause {
             Self::Closed => 3,
             Self::SessionLost => 4,
             Self::TooLarge => 5,
+            Self::Superseded => 6,
         }
     }
 
@@ -79,6 +82,7 @@ impl GapCause {
             3 => Self::Closed,
             4 => Self::SessionLost,
             5 => Self::TooLarge,
+            6 => Self::Superseded,
             _ => return None,
         })
     }

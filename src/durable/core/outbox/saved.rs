@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::super::records::{self, BadRecord, Kind, SavedEntry, key};
 use super::super::saving::WallClock;
-use super::{Count, Entry, Outbox, cost};
+use super::{Count, Entry, Key, Outbox, Queued, cost};
 use crate::message::Message;
 use crate::store::Batch;
 
@@ -149,8 +149,8 @@ impl Outbox {
                         records::put_entry_end(&mut out);
                         live += 1;
                     }
-                    Entry::Message { message, queued_at, .. } => {
-                        let length = records::saved_len(message);
+                    Entry::Message { queued, .. } => {
+                        let length = records::saved_len(&queued.message);
                         if !out.is_empty() && out.len() + length > CHUNK {
                             break;
                         }
@@ -158,7 +158,10 @@ impl Outbox {
                             let rest = self.waiting.bytes as usize + 64;
                             out.reserve(length.max(rest.min(CHUNK)));
                         }
-                        records::put_message(&mut out, message, clock.millis(*queued_at), None, &[]);
+                        let deadline = queued.deadline.map(|deadline| clock.millis(deadline));
+                        let key = queued.key.as_ref().map_or(&[][..], |key| &key.0);
+                        let queued_at = clock.millis(queued.queued_at);
+                        records::put_message(&mut out, &queued.message, queued_at, deadline, key);
                         live += 1;
                     }
                 }
@@ -179,7 +182,7 @@ impl Outbox {
     pub(crate) fn give_back(&mut self) -> Vec<(Message, bool)> {
         let transmitted = self.transmitted;
         let messages = self.entries.iter().filter_map(|entry| match entry {
-            Entry::Message { seq, message, .. } => Some((message.clone(), *seq <= transmitted)),
+            Entry::Message { seq, queued } => Some((queued.message.clone(), *seq <= transmitted)),
             _ => None,
         });
         let messages = messages.collect();
@@ -204,8 +207,13 @@ impl Outbox {
             for entry in records::entries(value)? {
                 let last = match entry {
                     SavedEntry::Message(saved) => {
-                        let (message, queued_at) = (saved.message, clock.instant(saved.queued_at));
-                        found.insert(seq, Entry::Message { seq, message, queued_at });
+                        let queued = Queued {
+                            message: saved.message,
+                            queued_at: clock.instant(saved.queued_at),
+                            deadline: saved.deadline.map(|deadline| clock.instant(deadline)),
+                            key: (!saved.key.is_empty()).then(|| Key(saved.key[..].into())),
+                        };
+                        found.insert(seq, Entry::Message { seq, queued });
                         live += 1;
                         seq
                     }
@@ -273,10 +281,11 @@ impl Outbox {
 
     fn restore(&mut self, entry: Entry) {
         match &entry {
-            Entry::Message { message, .. } => {
-                let cost = cost(message);
+            Entry::Message { seq, queued } => {
+                let cost = cost(&queued.message);
                 let Count { messages, bytes } = &mut self.held;
                 (*messages, *bytes) = (*messages + 1, *bytes + cost);
+                self.note_terms(*seq, queued);
             }
             Entry::Gap { from, to, cause } => _ = self.dropped.insert(*from, (*to, *cause)),
             Entry::End { .. } => self.ended = true,
