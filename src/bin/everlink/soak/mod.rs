@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use everlink::ClientBuilder;
+use everlink::store::FileStore;
 
 use self::plan::Who;
 use crate::failure::Failure;
@@ -80,11 +81,12 @@ fn minutes(text: &str) -> Result<f64, String> {
 }
 
 /// Whether host and peer keep their sessions when they are killed.
-const PERSISTENT: bool = false;
+const PERSISTENT: bool = true;
 
 /// A builder whose sessions outlive the process.
-fn stored(builder: ClientBuilder, _path: &Path) -> Result<ClientBuilder, Failure> {
-    Ok(builder)
+fn stored(builder: ClientBuilder, path: &Path) -> Result<ClientBuilder, Failure> {
+    let store = FileStore::open(path).map_err(|error| Failure::new(error.to_string(), ""))?;
+    Ok(builder.store(store))
 }
 
 /// Runs a soak, or one of its workers.

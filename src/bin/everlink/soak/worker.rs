@@ -155,7 +155,10 @@ async fn serve(client: Client, other: PublicKey, found: mpsc::Sender<DurableConn
     say(json!({ "event": "exposed", "uuid": service.info().uuid }));
     while let Some(connection) = service.accept().await {
         // Others only look whether the service is there.
-        if connection.peer() == other && found.send(connection).await.is_err() {
+        if connection.peer() != other {
+            // Dropping it would keep its session in the store.
+            tokio::spawn(async move { drop(connection.close().await) });
+        } else if found.send(connection).await.is_err() {
             return;
         }
     }
@@ -300,7 +303,13 @@ async fn acknowledge(
 
 async fn receive(worker: Arc<Worker>, channel: &'static str, mut receiver: ChannelReceiver) {
     let mut first = true;
-    while let Ok(received) = receiver.recv().await {
+    loop {
+        let received = match receiver.recv().await {
+            Ok(received) => received,
+            Err(error) => {
+                return say(json!({ "event": "note", "text": format!("{channel} ended: {error}") }));
+            }
+        };
         let bytes = received.as_bytes();
         let number = bytes.first_chunk().map(|number| u64::from_be_bytes(*number));
         let Some(message) = number.filter(|number| bytes == payload(*number)) else {
