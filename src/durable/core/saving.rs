@@ -277,6 +277,8 @@ impl Session {
         let mut channel = Channel::new(id, record.label.clone(), record.lossy, queue);
         channel.outbox = outbox(half)?;
         channel.closed = record.closed;
+        // Or the record would be written without it, and the next restart not know the half.
+        channel.peer_half = record.peer_half;
         if let Some((peer_half, first)) = record.peer_half {
             let (consumed, ended) = cursor.unwrap_or((first - 1, false));
             let mut inbox = Inbox::restored(peer_half, consumed, ended);
