@@ -67,9 +67,10 @@ pub struct WorkerArgs {
 
 fn role(text: &str) -> Result<Who, String> {
     match text {
+        "server" => Ok(Who::Server),
         "host" => Ok(Who::Host),
         "peer" => Ok(Who::Peer),
-        _ => Err("host or peer".to_owned()),
+        _ => Err("server, host or peer".to_owned()),
     }
 }
 
@@ -80,9 +81,6 @@ fn minutes(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Whether host and peer keep their sessions when they are killed.
-const PERSISTENT: bool = true;
-
 /// A builder whose sessions outlive the process.
 fn stored(builder: ClientBuilder, path: &Path) -> Result<ClientBuilder, Failure> {
     let store = FileStore::open(path).map_err(|error| Failure::new(error.to_string(), ""))?;
@@ -92,6 +90,7 @@ fn stored(builder: ClientBuilder, path: &Path) -> Result<ClientBuilder, Failure>
 /// Runs a soak, or one of its workers.
 pub async fn run(args: SoakArgs, output: Output) -> Result<(), Failure> {
     match args.worker {
+        Some(Who::Server) => worker::run_server(&args.of_worker, output).await,
         Some(role) => worker::run(role, &args.of_worker).await,
         None => run::run(&args, output).await,
     }

@@ -11,12 +11,13 @@ use everlink::{Client, CloseReason, ConnectionConfig, ConnectionState, Identity,
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::SoakArgs;
 use super::figures::Figures;
 use super::plan::{Fault, Step, Who, plan};
 use super::processes::{Process, Said, start};
-use super::{PERSISTENT, SoakArgs};
 use crate::failure::{Failure, complain};
 use crate::output::Output;
+use crate::stop::Stop;
 
 /// Far more than any recovery takes.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -60,7 +61,11 @@ pub async fn run(args: &SoakArgs, output: Output) -> Result<(), Failure> {
         waiting: Vec::new(),
         figures: Figures::default(),
     };
-    let driven = soak.drive().await;
+    let mut stop = Stop::listen();
+    let driven = tokio::select! {
+        driven = soak.drive() => driven,
+        () = stop.wished() => Err(Failure::new("interrupted", "")),
+    };
     for process in soak.processes.values_mut() {
         process.kill().await;
     }
@@ -187,8 +192,9 @@ impl Soak {
         let args: Vec<String> = match who {
             Who::Server => {
                 let listen = self.url.strip_prefix("http://").unwrap_or("127.0.0.1:0").to_owned();
-                let data = dir(&self.path(who, ".data"));
-                ["serve", "--json", "--listen", &listen, "--data", &data].map(str::to_owned).to_vec()
+                ["soak", "--json", "--worker=server", "--work-dir", &dir(&self.dir), "--server", &listen]
+                    .map(str::to_owned)
+                    .to_vec()
             }
             Who::Host | Who::Peer => {
                 let other = &self.keys[if who == Who::Host { &Who::Peer } else { &Who::Host }];
@@ -298,9 +304,6 @@ impl Soak {
                 self.figures.kills += 1;
                 if who == Who::Server {
                     return self.kill_server(away).await;
-                }
-                if !PERSISTENT {
-                    return Ok(());
                 }
                 self.kill(who).await;
                 self.listen_until(Instant::now() + away).await?;

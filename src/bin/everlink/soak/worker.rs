@@ -18,7 +18,10 @@ use tokio::task::JoinSet;
 
 use super::WorkerArgs;
 use super::plan::Who;
+use crate::args::Serve;
 use crate::failure::Failure;
+use crate::output::Output;
+use crate::serve;
 
 /// The channel that never drops.
 const MAIN: &str = "main";
@@ -50,6 +53,13 @@ fn say(event: Value) {
     if std::io::stdout().lock().write_all(line.as_bytes()).is_err() {
         std::process::exit(1);
     }
+}
+
+/// `everlink serve`, but that it ends with the soak.
+pub async fn run_server(args: &WorkerArgs, output: Output) -> Result<(), Failure> {
+    let _commands = commands();
+    let data = Some(args.work_dir.join("server.data"));
+    serve::run(Serve { listen: args.server.clone(), data }, output).await
 }
 
 pub async fn run(role: Who, args: &WorkerArgs) -> Result<(), Failure> {
@@ -87,7 +97,7 @@ pub async fn run(role: Who, args: &WorkerArgs) -> Result<(), Failure> {
             let connection = client.connect_lazy(Target::Uuid(uuid), connection_config());
             let _ = found.send(connection).await;
         }
-        _ => drop(tasks.spawn(serve(client.clone(), other, found.clone()))),
+        _ => drop(tasks.spawn(expose(client.clone(), other, found.clone()))),
     }
     tasks.spawn(progress(worker.clone()));
     let mut current: Option<DurableConnection> = None;
@@ -139,7 +149,7 @@ fn commands() -> mpsc::Receiver<String> {
 }
 
 /// Exposes the service, however long the server is away, and passes on the sessions of `other`.
-async fn serve(client: Client, other: PublicKey, found: mpsc::Sender<DurableConnection>) {
+async fn expose(client: Client, other: PublicKey, found: mpsc::Sender<DurableConnection>) {
     let mut config = ServiceConfig::new(
         "soak".parse().expect("a username"),
         "numbers@1.0.0".parse().expect("a service's name"),
