@@ -7,6 +7,8 @@ mod closing;
 mod dialing;
 mod expiry;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handshake;
 mod inbox;
 mod liveness;
