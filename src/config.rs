@@ -24,6 +24,9 @@ pub struct ConnectionConfig {
     /// What to do when the host has forgotten the session (it restarted without a persistent
     /// store, or the peer was away for longer than `park_for`). Default [`SessionLost::Fail`].
     pub on_session_lost: SessionLost,
+    /// What to do when the store fails, with [`ClientBuilder::store`](crate::ClientBuilder::store).
+    /// Default [`StoreFailure::Stop`].
+    pub on_store_failure: StoreFailure,
     /// Host side: how long the session of a peer that is away is kept. Default 5 minutes.
     /// Longer survives longer sleeps and costs memory for each peer that never returns.
     pub park_for: Duration,
@@ -51,6 +54,7 @@ impl Default for ConnectionConfig {
             liveness: Liveness::default(),
             queue: QueueConfig::default(),
             on_session_lost: SessionLost::Fail,
+            on_store_failure: StoreFailure::Stop,
             park_for: Duration::from_secs(300),
             close_timeout: Duration::from_secs(5),
             max_message: 16 << 20,
@@ -169,6 +173,17 @@ pub enum SessionLost {
     /// A new session begins with the same channels. Messages that were on their way are reported
     /// as lost, since they may or may not have arrived; those never sent go out.
     StartFresh,
+}
+
+/// What to do when the store takes nothing more: its disk is full, say, or gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFailure {
+    /// Accept no message, and acknowledge none of the peer's, until the store works again; it is
+    /// tried every second. Nothing that was promised is broken.
+    Stop,
+    /// Go on without a store, as if there had never been one. A restart then finds the session as
+    /// it was before, and the peer refuses to go on with that: it ends as lost.
+    GoOnInMemory,
 }
 
 /// How one channel behaves.

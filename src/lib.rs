@@ -253,6 +253,7 @@ mod message;
 mod retry;
 mod runtime;
 pub mod signaling;
+pub mod store;
 
 pub use client::{Client, ClientBuilder, Target};
 pub use config::*;

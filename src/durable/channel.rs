@@ -11,7 +11,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 
 use super::connection::Handle;
-use super::core::{ChannelId, Consumed, Delivery, Ended, Signals, cost};
+use super::core::{ChannelId, Consumed, Delivery, Ended, Session, Signals, cost};
 use super::events::{ChannelEvent, Events};
 use super::options::{SendOptions, SendTerms};
 use super::shared::Shared;
@@ -50,6 +50,8 @@ pub struct ChannelReceiver {
     consumed: Option<Arc<Consumed>>,
     /// Bytes consumed since the core was last told.
     untold: u64,
+    /// A commit under way, should its future be dropped.
+    committing: Option<u64>,
 }
 
 /// Closes the channel when both halves are gone.
@@ -108,10 +110,7 @@ impl Receipt {
         if self.seq == 0 {
             return Ok(());
         }
-        match self.shared.lock().fate(self.channel, self.seq) {
-            Some(Err(error)) => Err(error),
-            _ => Ok(()),
-        }
+        settled(&self.shared, self.channel, |session| session.storing(self.channel, self.seq)).await
     }
 
     /// Waits until the peer's application has received the message, shown by its asking for the
@@ -123,7 +122,7 @@ impl Receipt {
         if self.seq == 0 {
             return Ok(());
         }
-        settled(&self.shared, self.channel, self.seq).await
+        settled(&self.shared, self.channel, |session| session.fate(self.channel, self.seq)).await
     }
 }
 
@@ -133,12 +132,16 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// Waits for the fate of a message.
-pub(super) async fn settled(shared: &Shared, channel: ChannelId, seq: u64) -> Result<(), SendError> {
+/// Waits until something is settled about a channel's messages.
+pub(super) async fn settled(
+    shared: &Shared,
+    channel: ChannelId,
+    look: impl Fn(&Session) -> Option<Result<(), SendError>>,
+) -> Result<(), SendError> {
     loop {
         let signals = {
             let session = shared.lock();
-            if let Some(fate) = session.fate(channel, seq) {
+            if let Some(fate) = look(&session) {
                 return fate;
             }
             session.signals(channel)
@@ -147,7 +150,7 @@ pub(super) async fn settled(shared: &Shared, channel: ChannelId, seq: u64) -> Re
         let mut settled = std::pin::pin!(signals.settled.notified());
         settled.as_mut().enable();
         // It may have been settled before this side began to listen.
-        if let Some(fate) = shared.lock().fate(channel, seq) {
+        if let Some(fate) = look(&shared.lock()) {
             return fate;
         }
         settled.await;
@@ -168,6 +171,7 @@ impl DurableChannel {
             last: None,
             consumed: None,
             untold: 0,
+            committing: None,
         };
         Self { sender: ChannelSender { inner, sink: SinkState::default() }, receiver }
     }
@@ -238,6 +242,18 @@ impl DurableChannel {
     /// [`RecvError`] when nothing more will come; what arrived before the end is delivered first.
     pub async fn recv(&mut self) -> Result<Message, RecvError> {
         self.receiver.recv().await
+    }
+
+    /// Acknowledges the message last received at once, instead of with the next `recv`, and resolves
+    /// when a restart can no longer bring it back: its acknowledgement is in the store. Without a
+    /// store it resolves at once. For work that must not be done twice: commit, then do it.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`RecvError`] if the connection ended before.
+    pub async fn commit(&mut self) -> Result<(), RecvError> {
+        self.receiver.commit().await
     }
 
     /// The two directions apart, for two tasks. The channel closes when both are dropped. A
@@ -424,6 +440,26 @@ impl ChannelReceiver {
             }
         }
         Err(Poll::Pending)
+    }
+
+    /// As [`DurableChannel::commit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn commit(&mut self) -> Result<(), RecvError> {
+        let Some((seq, _)) = self.last.or(self.committing.map(|seq| (seq, 0))) else { return Ok(()) };
+        self.committing = Some(seq);
+        self.acknowledge();
+        let shared = self.inner.shared().clone();
+        let now = runtime::now();
+        shared.command(|session| session.handle_consumed(now, true));
+        let done = |session: &Session| session.is_committed(self.inner.id, seq).then_some(Ok(()));
+        let _ = settled(&shared, self.inner.id, done).await;
+        self.committing = None;
+        match shared.lock().close_reason() {
+            Some(reason) => Err(RecvError::Closed(reason.clone())),
+            None => Ok(()),
+        }
     }
 
     /// The message handed out last is consumed now.

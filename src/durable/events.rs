@@ -88,6 +88,15 @@ pub enum ConnectionEvent {
         /// Messages whose arrival is unknown.
         unacked: u64,
     },
+    /// The store takes nothing.
+    StoreFailed {
+        /// Why.
+        error: crate::store::StoreError,
+        /// Whether the connection goes on in memory, or waits for the store.
+        goes_on: bool,
+    },
+    /// The store works again.
+    StoreRecovered,
     /// The end; nothing follows.
     Closed(CloseReason),
     /// This subscriber was too slow; the oldest events were dropped.

@@ -16,7 +16,8 @@ mod shared;
 
 pub use self::channel::{Buffered, ChannelReceiver, ChannelSender, DurableChannel, Receipt};
 pub use self::connection::{ConnectionStats, DurableConnection, Rung};
-pub use self::core::{GapCause, SessionId};
+pub(crate) use self::core::WallClock;
+pub use self::core::{GapCause, SessionId, Undelivered};
 pub use self::events::{
     ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause, Events, ServiceEvent,
 };

@@ -68,6 +68,16 @@ impl Shared {
         self.command(|session| session.close(crate::runtime::now()));
     }
 
+    /// Leaves without closing; done when [`closed`](Self::closed) says so.
+    pub(crate) fn detach(&self) {
+        self.command(Session::detach);
+    }
+
+    /// Nobody is interested any more: what outlives the process goes on later, the rest ends.
+    pub(crate) fn leave(&self) {
+        if self.lock().is_kept() { self.detach() } else { self.close() }
+    }
+
     /// Closes at once.
     pub(crate) fn abort(&self, reason: CloseReason) {
         self.command(|session| session.abort(reason));

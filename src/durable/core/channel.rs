@@ -60,6 +60,8 @@ pub(crate) struct Channel {
     pub outbox: Outbox,
     /// Absent until the peer has named its half.
     pub inbox: Option<Inbox>,
+    /// The peer's half and the number it began with.
+    pub peer_half: Option<(u32, u64)>,
     pub signals: std::sync::Arc<Signals>,
     /// The application has a handle; otherwise the channel waits to be accepted.
     pub claimed: bool,
@@ -82,6 +84,7 @@ impl Channel {
             priority: Priority::default(),
             outbox: Outbox::new(id.0),
             inbox: None,
+            peer_half: None,
             signals: std::sync::Arc::new(Signals::new()),
             claimed: false,
             closed: false,
@@ -113,6 +116,7 @@ impl Channel {
 
     /// The session is lost: what was received stays readable, the rest comes from a new half.
     pub(crate) fn restart(&mut self) {
+        self.peer_half = None;
         if let Some(mut inbox) = self.inbox.take() {
             self.ended |= inbox.is_ended();
             if self.ended {

@@ -28,6 +28,7 @@ impl Session {
         if let Err(misbehaviour) = self.receive(now, packet) {
             self.handle_misbehaviour(now, misbehaviour);
         }
+        self.touch();
         Whose::Ours
     }
 
@@ -134,6 +135,10 @@ impl Session {
         if channel.closed {
             inbox.discard();
         }
+        if self.saving.is_some() {
+            inbox.keep();
+        }
+        channel.peer_half = Some((half, first_seq));
         channel.inbox = Some(inbox);
         channel.signals.events.publish(ChannelEvent::Open);
         self.open_lossy(id);
@@ -248,6 +253,8 @@ impl Session {
             path.ack_now |= much;
             self.changed = true;
         }
+        self.changed |= self.saving.is_some();
+        self.touch();
     }
 
     /// What is to be done next.
@@ -255,17 +262,24 @@ impl Session {
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
+        if let Some(output) = self.poll_saving(now) {
+            return output;
+        }
         if let Some(packet) = self.packet(now)
             && let Some(path) = &self.path
         {
             return Output::Transmit { link: path.id, packet };
         }
-        // Building a packet may have told of something.
-        self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.deadline()))
+        // Building a packet may have told of something, or shown something to be saved.
+        let more = self.outputs.pop_front().or_else(|| self.poll_saving(now));
+        more.unwrap_or_else(|| Output::Timeout(self.deadline()))
     }
 
     /// The next packet for the link, if it takes one and there is something to say.
     fn packet(&mut self, now: Instant) -> Option<BytesMut> {
+        if self.is_held() {
+            return None;
+        }
         // A timer may come late; what has passed its deadline must not go out all the same.
         if self.path.as_ref().is_some_and(|path| !path.transmitting) && self.is_expiry_due(now) {
             self.expire(now);
@@ -310,6 +324,7 @@ impl Session {
     fn put_ack(&mut self, out: &mut BytesMut) {
         let mut halves = Vec::new();
         let mut told = Vec::new();
+        let mut unsaved = false;
         let mut windows: u64 = 0;
         for (id, channel) in &mut self.channels {
             let Some(inbox) = &mut channel.inbox else { continue };
@@ -325,9 +340,13 @@ impl Session {
                     break;
                 }
             }
+            unsaved |= inbox.is_unsaved();
             if channel.is_over() {
                 told.push(*id);
             }
+        }
+        if unsaved {
+            self.touch();
         }
         let Some(path) = &mut self.path else { return };
         path.told_received = path.received;

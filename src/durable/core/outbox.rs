@@ -4,12 +4,14 @@
 //! policy drops it; what was dropped stays as a gap, so that the peer hears of it.
 
 mod policy;
+mod saved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::BytesMut;
 
+use self::saved::Saved;
 use super::wire::{self, DataFrame, GapCause, Lossy};
 use crate::durable::options::{Key, SendTerms};
 use crate::error::Misbehaviour;
@@ -139,6 +141,8 @@ pub(crate) struct Outbox {
     dropped: BTreeMap<u64, (u64, GapCause)>,
     forgotten: u64,
     ended: bool,
+    /// With a store: what of all this is written there.
+    saved: Option<Saved>,
     /// The peer has said on the current link where it stopped.
     settled: bool,
     /// The newest message held of each key.
@@ -170,6 +174,7 @@ impl Outbox {
             dropped: BTreeMap::new(),
             forgotten: 0,
             ended: false,
+            saved: None,
             settled: false,
             keys: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -379,6 +384,9 @@ impl Outbox {
                 self.offset = 0;
             }
         }
+        if let Some(saved) = &mut self.saved {
+            saved.note_dropped(seq);
+        }
         self.remember_dropped(seq, cause);
         if let Some(Entry::Gap { cause: other, .. }) = self.entries.get(index + 1)
             && self.joins(*other, cause)
@@ -442,14 +450,21 @@ impl Outbox {
 
     /// The session is lost: what was on its way may or may not have arrived and is given up; the
     /// rest waits for the next session, whose half-channel begins where the peer must hear of it.
-    pub(crate) fn restart(&mut self) {
+    /// Returns what was given up.
+    pub(crate) fn restart(&mut self) -> Vec<Message> {
         self.rewind();
         let transmitted = self.transmitted;
+        let sent = |entry: &Entry| match entry {
+            Entry::Message { seq, queued } if *seq <= transmitted => Some(queued.message.clone()),
+            _ => None,
+        };
+        let given_up = self.entries.iter().filter_map(sent).collect();
         self.drop_if(GapCause::SessionLost, |seq, _| seq <= transmitted);
         self.ever_announced = false;
         self.window = INITIAL_WINDOW;
         self.acked = self.entries.front().map_or(self.next_seq, Entry::first_seq) - 1;
         self.transmitted = self.acked;
+        given_up
     }
 
     /// A link is back and the peer says where it stopped.
@@ -459,6 +474,9 @@ impl Outbox {
         received: u64,
         window: u64,
     ) -> Result<Resumed, Misbehaviour> {
+        if consumed < self.acked {
+            return Err(Misbehaviour::Rewound { told: self.acked, now: consumed });
+        }
         self.rewind();
         self.announced = true;
         self.handle_ack(consumed, window)?;
@@ -479,6 +497,11 @@ impl Outbox {
         let replayed = self.entries.range(self.next..).take_while(again);
         let replayed = replayed.filter(|entry| matches!(entry, Entry::Message { .. })).count() as u64;
         Ok(Resumed { replayed, superseded })
+    }
+
+    /// Whether the store, if there is one, has it.
+    fn is_saved(&self, entry: &Entry) -> bool {
+        self.saved.as_ref().is_none_or(|saved| entry.last_seq() <= saved.stored())
     }
 
     /// The peer knows this half-channel no more because it ended there.
@@ -531,8 +554,12 @@ impl Outbox {
 
     /// Whether there is something to transmit now, inside the peer's window.
     pub(crate) fn wants_to_transmit(&self) -> bool {
+        if self.saved.as_ref().is_some_and(|saved| !saved.is_open()) {
+            return false;
+        }
         match self.entries.get(self.next) {
             None => !self.announced && !self.ended,
+            Some(entry) if !self.is_saved(entry) => false,
             Some(Entry::Message { queued, .. }) => self.has_window(&queued.message),
             // A gap goes out with the message that follows it, so that gaps before one that waits
             // for the peer's window grow together instead of costing a packet each.
@@ -562,6 +589,9 @@ impl Outbox {
         label: &str,
         lossy: Option<Lossy>,
     ) -> bool {
+        if self.saved.as_ref().is_some_and(|saved| !saved.is_open()) {
+            return true;
+        }
         // With nothing left after its end there is nothing to name.
         if !self.announced && !self.is_finished() {
             if out.len() + wire::open_len(label) > limit {
@@ -579,11 +609,11 @@ impl Outbox {
     /// begin at `start`. Returns whether the packet is full for this half-channel.
     pub(crate) fn transmit(&mut self, out: &mut BytesMut, start: usize, limit: usize) -> bool {
         while let Some(entry) = self.entries.get(self.next) {
+            if !self.wants_to_transmit() {
+                return false;
+            }
             match entry {
                 Entry::Gap { from, to, cause } => {
-                    if !self.wants_to_transmit() {
-                        return false;
-                    }
                     if out.len() + wire::SKIP_LEN > limit {
                         return true;
                     }
@@ -603,9 +633,6 @@ impl Outbox {
                     self.next += 1;
                 }
                 Entry::Message { queued, .. } => {
-                    if !self.wants_to_transmit() {
-                        return false;
-                    }
                     let whole = wire::DATA_HEADER + wire::message_len(queued.message.len());
                     let room = limit.saturating_sub(out.len());
                     // A message that fits into no packet, or just not into one that it would have

@@ -19,6 +19,7 @@ use super::handshake::{Resume, SessionId, SessionSecret, Terms};
 use super::inbox::{Bounds, Consumed, Delivery, Inbox};
 use super::outbox::{Count, Fate, Outbox, Queued, cost};
 use super::path::{LinkId, Path};
+use super::saving::{Saving, Undelivered};
 use super::wire::{GapCause, MAX_LABEL};
 use crate::config::{ChannelConfig, ConnectionConfig, Priority, QueueConfig, WhenFull};
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState};
@@ -28,6 +29,7 @@ use crate::identity::{Identity, PublicKey};
 use crate::link::LossyConfig;
 use crate::message::{Message, Utf8Bytes};
 use crate::runtime::Instant;
+use crate::store::Batch;
 
 /// What the driver has to do.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub(crate) enum Output {
     SendLossy { link: LinkId, stream: u16, data: BytesMut },
     /// Tell the application.
     Event(ConnectionEvent),
+    /// Make durable, then [`Session::handle_stored`]. There is one at a time.
+    Store(Batch),
     /// Tell the application what the connection is now.
     State(ConnectionState),
     /// Drained. Come back at this time at the latest.
@@ -100,9 +104,9 @@ pub(crate) struct Session {
     pub(super) channels: BTreeMap<ChannelId, Channel>,
     /// The channel for each half of the peer's.
     pub(super) by_half: BTreeMap<u32, ChannelId>,
-    by_label: BTreeMap<Utf8Bytes, ChannelId>,
+    pub(super) by_label: BTreeMap<Utf8Bytes, ChannelId>,
     /// Opened by the peer and not claimed yet.
-    incoming: VecDeque<ChannelId>,
+    pub(super) incoming: VecDeque<ChannelId>,
     pub(super) last_half: u32,
     pub(super) last_peer_half: u32,
     /// Where the next packet begins to look in each lane, so that every channel gets its turn.
@@ -120,6 +124,16 @@ pub(crate) struct Session {
     /// Wakes the driver.
     pub(super) changed: bool,
     pub(super) accepts: Arc<Notify>,
+    /// With a store.
+    pub(super) saving: Option<Saving>,
+    /// Leaves as soon as everything is stored.
+    pub(super) detaching: bool,
+    /// It comes from a store, and the peer has not confirmed it yet.
+    pub(super) restored: bool,
+    /// The store failed, and the session goes on without it.
+    pub(super) forsaken: bool,
+    /// Given up with sessions that were lost.
+    pub(super) undelivered: Vec<Undelivered>,
 }
 
 impl Session {
@@ -183,6 +197,11 @@ impl Session {
             outputs: VecDeque::new(),
             changed: false,
             accepts: Arc::new(Notify::new()),
+            saving: None,
+            detaching: false,
+            restored: false,
+            forsaken: false,
+            undelivered: Vec::new(),
         }
     }
 
@@ -221,6 +240,12 @@ impl Session {
         std::mem::take(&mut self.changed)
     }
 
+    /// The application is done with it, and its end is under way.
+    fn leaving(&self) -> Option<CloseReason> {
+        let detaching = self.detaching.then_some(CloseReason::Detached);
+        detaching.or_else(|| self.closing.map(|_| CloseReason::Local))
+    }
+
     /// Whether messages can go out: nothing is dropped then.
     fn is_connected(&self) -> bool {
         matches!(self.state, ConnectionState::Connected)
@@ -237,8 +262,8 @@ impl Session {
         if let Some(reason) = &self.closed {
             return Err(ChannelError::Closed(reason.clone()));
         }
-        if self.closing.is_some() {
-            return Err(ChannelError::Closed(CloseReason::Local));
+        if let Some(reason) = self.leaving() {
+            return Err(ChannelError::Closed(reason));
         }
         if label.is_empty() || label.len() > MAX_LABEL {
             return Err(ChannelError::BadLabel(label.len()));
@@ -271,6 +296,7 @@ impl Session {
         }
         self.open_lossy(id);
         self.changed = true;
+        self.touch();
         Ok(id)
     }
 
@@ -293,7 +319,11 @@ impl Session {
     ) -> ChannelId {
         self.last_half += 1;
         let id = ChannelId(self.last_half);
-        self.channels.insert(id, Channel::new(id, label.clone(), lossy, queue));
+        let mut channel = Channel::new(id, label.clone(), lossy, queue);
+        if self.saving.is_some() {
+            channel.outbox.keep();
+        }
+        self.channels.insert(id, channel);
         self.by_label.insert(label, id);
         id
     }
@@ -344,6 +374,10 @@ impl Session {
 
     /// Ends a channel after what is queued; what arrives from now on is dropped.
     pub(crate) fn close_channel(&mut self, id: ChannelId) {
+        // A session that is left goes on after a restart, with its channels.
+        if self.detaching || matches!(self.closed, Some(CloseReason::Detached)) {
+            return;
+        }
         let Some(channel) = self.channels.get_mut(&id) else { return };
         if channel.closed {
             return;
@@ -381,6 +415,7 @@ impl Session {
 
     /// Forgets a channel that both sides have ended, and whose messages were read.
     pub(super) fn reap(&mut self, id: ChannelId) {
+        self.touch();
         let Some(channel) = self.channels.get_mut(&id) else { return };
         // Never announced: the peer has not heard of it, and need not.
         if channel.is_over() && !channel.outbox.was_announced() && channel.outbox.waiting().messages == 0 {
@@ -419,8 +454,11 @@ impl Session {
     ) -> Result<Result<u64, Message>, (Message, SendError)> {
         let connected = self.is_connected();
         let max = self.peer_max_message.min(self.config.max_message as u64) as usize;
-        if let Some(reason) = self.closed.clone().or_else(|| self.closing.map(|_| CloseReason::Local)) {
+        if let Some(reason) = self.closed.clone().or_else(|| self.leaving()) {
             return Err((message, SendError::Closed(reason)));
+        }
+        if let Some(error) = self.store_failure() {
+            return Err((message, error));
         }
         let Some(channel) = self.channels.get_mut(&id).filter(|channel| !channel.is_over()) else {
             return Err((message, SendError::ChannelClosed));
@@ -439,7 +477,8 @@ impl Session {
         waiting.messages -= replaced.messages;
         waiting.bytes -= replaced.bytes;
         // With a link the queue only smooths; a deep one would add delay and memory, not speed.
-        let max_bytes = if connected { queue.max_bytes.min(SMOOTHING) } else { queue.max_bytes } as u64;
+        let smoothing = if self.saving.is_some() { SMOOTHING_STORED } else { SMOOTHING };
+        let max_bytes = if connected { queue.max_bytes.min(smoothing) } else { queue.max_bytes } as u64;
         let max_messages =
             if connected { queue.max_messages.max(SMOOTHING_MESSAGES) } else { queue.max_messages };
         let full = |waiting: Count| {
@@ -475,6 +514,7 @@ impl Session {
         }
         let seq = channel.outbox.push(Queued::new(message, now, terms.clone()));
         self.changed = true;
+        self.touch();
         Ok(Ok(seq))
     }
 
@@ -514,7 +554,7 @@ impl Session {
 
     /// Sends on a lossy channel, now or never.
     pub(crate) fn send_lossy(&mut self, id: ChannelId, message: &Message) -> Result<(), SendError> {
-        if let Some(reason) = self.closed.clone().or_else(|| self.closing.map(|_| CloseReason::Local)) {
+        if let Some(reason) = self.closed.clone().or_else(|| self.leaving()) {
             return Err(SendError::Closed(reason));
         }
         if self.channels.get(&id).is_none_or(Channel::is_over) {
@@ -563,7 +603,7 @@ impl Session {
         let inboxes = self.channels.values_mut().filter_map(|channel| channel.inbox.as_mut());
         let cursors = inboxes.map(|inbox| Resume {
             half: inbox.half,
-            consumed: inbox.cursor(),
+            consumed: inbox.durable(),
             received: inbox.received(),
             window: inbox.window(),
         });
@@ -633,6 +673,7 @@ impl Session {
             self.drop_path();
         }
         self.incoming.clear();
+        self.touch();
         self.set_state(ConnectionState::Closed(reason.clone()));
         self.event(ConnectionEvent::Closed(reason));
         for channel in self.channels.values_mut() {
@@ -656,5 +697,7 @@ pub(crate) enum Ended {
 pub(crate) const MAX_LOSSY: usize = 60 << 10;
 /// While connected, this many bytes may wait for the link.
 const SMOOTHING: usize = 1 << 20;
+/// … and with a store, which takes its time and then much at once.
+const SMOOTHING_STORED: usize = 4 << 20;
 /// While connected, at least this many messages may wait: they share packets.
 const SMOOTHING_MESSAGES: usize = 16 << 10;
