@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::identity;
 use crate::durable::core::fuzzing::{Decoder, Frame, Hello, Refuse, Welcome, put_frame};
 use crate::identity::{Domain, Identity};
 use crate::link::Binding;
@@ -13,7 +14,7 @@ const HELLO: &[u8] = b"the hello that is answered";
 /// as it is. What can be decoded is the same when it is encoded and decoded again.
 pub fn frames(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
-    let (dialer, host) = (Identity::from_secret([1; 32]), Identity::from_secret([2; 32]));
+    let (dialer, host) = (identity(1), identity(2));
     let signed = |identity: &Identity, domain, parts: &[&[u8]]| -> Bytes {
         let signature = identity.sign(domain, parts);
         [rest, &signature.0[..]].concat().into()
@@ -32,15 +33,15 @@ pub fn frames(data: &[u8]) {
             text.extend_from_slice(&signature.0);
             if let Ok(hello) = Hello::decode(&text.into(), BINDING, me) {
                 let Hello { session, nonce, terms, .. } = &hello;
-                let (_, body) = Hello::encode(&dialer, me, *session, None, *nonce, BINDING, terms);
+                let (_, body) = Hello::encode(dialer, me, *session, None, *nonce, BINDING, terms);
                 let again = Hello::decode(&body, BINDING, me).expect("what we encode");
                 assert_eq!(again, Hello { proof: None, ..hello });
             }
         }
         2 => {
-            let body = signed(&host, Domain::Welcome, &[&BINDING.0, HELLO, rest]);
+            let body = signed(host, Domain::Welcome, &[&BINDING.0, HELLO, rest]);
             if let Ok(welcome) = Welcome::decode(&body, BINDING, HELLO, me) {
-                let frame = welcome.encode(&host, BINDING, HELLO).freeze();
+                let frame = welcome.encode(host, BINDING, HELLO).freeze();
                 let Ok(Some(Frame::Welcome(body))) = Decoder::new(frame).frame() else {
                     panic!("what we encode is no WELCOME")
                 };
@@ -48,10 +49,10 @@ pub fn frames(data: &[u8]) {
             }
         }
         3 => {
-            let body = signed(&host, Domain::Refuse, &[&BINDING.0, HELLO, rest]);
+            let body = signed(host, Domain::Refuse, &[&BINDING.0, HELLO, rest]);
             if let Ok(refuse) = Refuse::decode(&body, BINDING, HELLO, me) {
                 assert!(refuse.text.chars().count() <= 200);
-                let frame = refuse.encode(&host, BINDING, HELLO).freeze();
+                let frame = refuse.encode(host, BINDING, HELLO).freeze();
                 let Ok(Some(Frame::Refuse(body))) = Decoder::new(frame).frame() else {
                     panic!("what we encode is no REFUSE")
                 };
