@@ -1,7 +1,7 @@
 //! The client: one identity, one directory, one transport, and everything made with them.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::durable::{ConnectionState, DurableConnection, DurableService, Service
 use crate::error::{CloseReason, ConnectError, DialError, ServiceError};
 use crate::identity::{Identity, PublicKey};
 use crate::link::{IceServer, Transport};
+use crate::network::NetworkChange;
 use crate::runtime::{self, Task};
 use crate::signaling::caller::Caller;
 use crate::signaling::dial::SignaledDialer;
@@ -41,6 +42,10 @@ struct Inner {
     caller: Caller,
     transport: Arc<dyn Transport>,
     subscription: Subscription,
+    /// Tells everything of changes of the network. There is one watcher a client, from the first
+    /// need on.
+    network: Network,
+    watching: AtomicBool,
     /// Tells the services to stop, and new ones not to start.
     stopping: watch::Sender<bool>,
     tasks: Tasks,
@@ -50,6 +55,29 @@ struct Inner {
     seed: Option<u64>,
     /// How many seeds were handed out: connections of one client must not be twins.
     seeds: AtomicU64,
+}
+
+/// Tells of changes of the network: first whoever brings signaling back, then all the rest.
+#[derive(Clone)]
+struct Network {
+    subscription: Subscription,
+    /// The last change, and how many there were.
+    changes: Arc<watch::Sender<(u64, NetworkChange)>>,
+}
+
+impl Network {
+    fn tell(&self, change: NetworkChange) {
+        self.subscription.network_changed();
+        self.changes.send_modify(|(number, last)| (*number, *last) = (*number + 1, change));
+    }
+}
+
+/// The next change. Pending for ever once the client is gone.
+async fn next_change(changes: &mut watch::Receiver<(u64, NetworkChange)>) -> NetworkChange {
+    match changes.changed().await {
+        Ok(()) => changes.borrow_and_update().1,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Which service to connect to.
@@ -161,10 +189,13 @@ impl ClientBuilder {
         let caller = Caller::new(self.identity.clone(), signaling);
         let seed = self.seed.unwrap_or_else(|| u64::from_be_bytes(runtime::random()));
         let subscription = Subscription::new(caller.clone(), seed);
+        let changes = Arc::new(watch::Sender::new((0, NetworkChange::Addresses)));
         let inner = Inner {
             identity: self.identity,
             caller,
             transport,
+            network: Network { subscription: subscription.clone(), changes },
+            watching: AtomicBool::new(false),
             subscription,
             stopping: watch::Sender::new(false),
             tasks: Tasks::default(),
@@ -248,6 +279,7 @@ impl Client {
         let service = format!("{}/{}", config.user, config.service);
         let target = bytes::Bytes::from(service.clone().into_bytes());
         let saved = inner.saved(Role::Acceptor, &target)?;
+        inner.watch_network();
         inner.caller.set_poll_interval(config.poll_interval);
         let (arrived, arrivals) = mpsc::channel(16);
         let (notify, mut notices) = mpsc::channel(64);
@@ -280,7 +312,9 @@ impl Client {
         let taken: Vec<_> = saved.iter().map(|session| session.id).collect();
         acceptor.resume(saved);
         let (stop, stopped) = oneshot::channel();
-        let task = ServiceTask { host, acceptor, arrivals, notices, shared: shared.clone(), stopping };
+        let changes = inner.network.changes.subscribe();
+        let task =
+            ServiceTask { host, acceptor, arrivals, notices, shared: shared.clone(), stopping, changes };
         inner.tasks.add(runtime::spawn(async move {
             task.run(stopped).await;
             let mut resumed = resumed.lock().expect("no panic while locked");
@@ -388,21 +422,36 @@ impl Client {
         if *inner.stopping.borrow() {
             connection.shared().abort(CloseReason::Shutdown);
         }
+        inner.watch_network();
         let mut stopping = inner.stopping.subscribe();
+        let mut changes = inner.network.changes.subscribe();
         let shared = connection.shared().clone();
         let resumed = inner.resumed.clone();
         inner.tasks.add(runtime::spawn(async move {
             let mut driver = std::pin::pin!(task.ended());
-            tokio::select! {
-                () = &mut driver => {}
-                () = async { _ = stopping.wait_for(|stopping| *stopping).await } => {
-                    shared.leave();
-                    driver.await;
+            loop {
+                tokio::select! {
+                    () = &mut driver => break,
+                    () = async { _ = stopping.wait_for(|stopping| *stopping).await } => {
+                        shared.leave();
+                        driver.await;
+                        break;
+                    }
+                    change = next_change(&mut changes) => shared.network_changed(change),
                 }
             }
             resumed.lock().expect("no panic while locked").remove(&id);
         }));
         connection
+    }
+
+    /// Says that the network of this machine changed, for programs that learn it before this
+    /// library does, or where it cannot (a mobile system that tells its applications; transports
+    /// of your own). Signaling is connected anew, links are probed, and fresh ones made beside them.
+    /// Links that still work stay. Changes of addresses and default routes, and sleep, are noticed
+    /// without it.
+    pub fn network_changed(&self) {
+        self.inner.network.tell(NetworkChange::Addresses);
     }
 
     /// Ends everything this client started: services are withdrawn, connections closed (with a
@@ -424,6 +473,21 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// Watches the network of this machine, unless that was begun already or nothing runs over it.
+    fn watch_network(&self) {
+        if !self.transport.is_networked() || self.watching.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let network = self.network.clone();
+        let mut stopping = self.stopping.subscribe();
+        self.tasks.add(runtime::spawn(async move {
+            tokio::select! {
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+                () = crate::network::watch(|change| network.tell(change)) => {}
+            }
+        }));
+    }
+
     fn next_seed(&self) -> u64 {
         match self.seed {
             // Spread out, so that the seeds of neighbouring clients do not meet.
@@ -559,6 +623,7 @@ struct ServiceTask {
     notices: mpsc::Receiver<Notice>,
     shared: Arc<ServiceShared>,
     stopping: watch::Receiver<bool>,
+    changes: watch::Receiver<(u64, NetworkChange)>,
 }
 
 impl ServiceTask {
@@ -581,6 +646,10 @@ impl ServiceTask {
                     if self.handle_notice(notice) {
                         break None;
                     }
+                }
+                change = next_change(&mut self.changes) => {
+                    self.host.network_changed();
+                    self.acceptor.handle_network_change(change);
                 }
                 () = self.acceptor.step() => {}
             }

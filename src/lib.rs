@@ -250,6 +250,7 @@ pub mod fuzzing;
 mod identity;
 pub mod link;
 mod message;
+mod network;
 mod retry;
 mod runtime;
 pub mod signaling;

@@ -19,7 +19,8 @@ pub use self::connection::{ConnectionStats, DurableConnection, Rung};
 pub(crate) use self::core::WallClock;
 pub use self::core::{GapCause, SessionId, Undelivered};
 pub use self::events::{
-    ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause, Events, ServiceEvent,
+    ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause, Events, Recovery, RecoveryCause,
+    RecoveryRung, ServiceEvent,
 };
 pub use self::options::SendOptions;
 pub use self::service::{DurableService, ServiceInfo};

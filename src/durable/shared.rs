@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::task::AtomicWaker;
 use tokio::sync::watch;
 
-use super::core::{Session, SessionId};
+use super::core::{NetworkChange, Session, SessionId};
 use super::events::{ConnectionEvent, ConnectionState, EventSource};
 use crate::error::CloseReason;
 
@@ -76,6 +76,11 @@ impl Shared {
     /// Nobody is interested any more: what outlives the process goes on later, the rest ends.
     pub(crate) fn leave(&self) {
         if self.lock().is_kept() { self.detach() } else { self.close() }
+    }
+
+    /// The network of this machine changed.
+    pub(crate) fn network_changed(&self, change: NetworkChange) {
+        self.command(|session| session.handle_network_change(crate::runtime::now(), change));
     }
 
     /// Closes at once.

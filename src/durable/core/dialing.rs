@@ -16,6 +16,9 @@ const HEDGE_AFTER: Duration = Duration::from_secs(8);
 /// Dials at once.
 const MAX_DIALS: usize = 2;
 
+/// A dial under way for no longer than this is as good as a new one.
+const FRESH_DIAL: Duration = Duration::from_secs(2);
+
 /// Attempts to make a link.
 #[derive(Debug, Default)]
 pub(super) struct Dialing {
@@ -53,7 +56,11 @@ impl Session {
         }
         self.dialing.attempts += 1;
         let attempt = self.dialing.attempts;
-        self.dial(now);
+        // A dial that the change of a network began just before is this one.
+        let begun = self.dialing.dials.back();
+        if begun.is_none_or(|(_, since)| now.saturating_duration_since(*since) > FRESH_DIAL) {
+            self.dial(now);
+        }
         if self.dialing.connected_once {
             self.set_state(ConnectionState::Reconnecting { attempt, retry_at: now });
             self.event(ConnectionEvent::Reconnecting { attempt, delay: Duration::ZERO });
@@ -89,6 +96,13 @@ impl Session {
         self.dialing.dials.retain(|(id, _)| *id != dial);
         if self.dialing.dials.len() == before {
             return Whose::NotOurs;
+        }
+        if self.path.as_ref().is_some_and(|path| path.is_live() && !path.suspect) {
+            // Only dialed because the network changed, and the link was not seen to fail.
+            if self.dialing.dials.is_empty() {
+                self.dialing.hedge_at = None;
+            }
+            return Whose::Ours;
         }
         let attempt = self.dialing.attempts;
         self.event(ConnectionEvent::AttemptFailed { attempt, error: failure.error.clone() });

@@ -58,14 +58,18 @@ impl Session {
         self.dialing.attempts = 0;
         self.dialing.last_error = None;
         if std::mem::take(&mut path.suspect) {
+            let rung = path.answering_rung();
+            path.question = None;
             self.stop_dialing();
             self.counters.reconnects += 1;
-            let after =
-                self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+            let since = self.down_since.take().unwrap_or(now);
+            let after = now.saturating_duration_since(since);
             self.dialing.parked_until = None;
             self.set_state(ConnectionState::Connected);
             self.event(ConnectionEvent::Connected { resumed: true, replayed: 0, after });
+            self.recovered(now, since, rung, 0);
         }
+        self.settle_question(now);
         Ok(())
     }
 

@@ -70,6 +70,7 @@ impl Session {
     /// There was a healthy link, and now there is none.
     pub(super) fn lose(&mut self, now: Instant, cause: DisconnectCause) {
         self.down_since = Some(now);
+        self.recoveries.cause = Some(self.recoveries.feared.unwrap_or((&cause).into()));
         self.event(ConnectionEvent::Disconnected { cause });
     }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::network::Question;
 use super::session::{Output, Session};
 use crate::durable::connection::Rung;
 use crate::error::Misbehaviour;
@@ -72,6 +73,10 @@ pub(super) struct Path {
     pub idle_ping_at: Instant,
     pub since: Instant,
     pub suspect: bool,
+    /// The network changed beneath it, and it has not answered since.
+    pub question: Option<Question>,
+    /// It was brought to new addresses, and has not answered since.
+    pub restarted: bool,
     /// A message was received, or acknowledged, over it.
     pub carried: bool,
     pub close_sent: bool,
@@ -130,6 +135,8 @@ impl Path {
             idle_ping_at: now,
             since: now,
             suspect: false,
+            question: None,
+            restarted: false,
             carried: false,
             close_sent: false,
         }

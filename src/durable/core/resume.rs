@@ -11,7 +11,9 @@ use super::path::{LEAST_WINDOW, LinkId, LinkInfo, Path, Phase, Whose, charge};
 use super::session::{DialId, Output, Session};
 use super::wire;
 use crate::config::SessionLost;
-use crate::durable::events::{ConnectionEvent, ConnectionState, DisconnectCause};
+use crate::durable::events::{
+    ConnectionEvent, ConnectionState, DisconnectCause, RecoveryCause, RecoveryRung,
+};
 use crate::error::{CloseReason, DialError, Misbehaviour};
 use crate::identity::PublicKey;
 use crate::runtime::Instant;
@@ -48,6 +50,7 @@ impl Session {
         }
         self.peer = Some(peer);
         self.stop_dialing();
+        self.replace_questioned(now);
         self.drop_path();
         let nonce = self.rng.random();
         let terms = self.terms(info.receive_window);
@@ -252,15 +255,21 @@ impl Session {
     }
 
     pub(super) fn live(&mut self, now: Instant, resumed: bool, replayed: u64) {
-        let after =
-            self.down_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let since = self.down_since.take().unwrap_or(now);
+        let after = now.saturating_duration_since(since);
+        let mut rung = RecoveryRung::FreshLink;
         if self.dialing.connected_once {
             self.counters.reconnects += 1;
+        } else if resumed {
+            // The session is older than this process.
+            rung = RecoveryRung::Resumed;
+            self.recoveries.cause = Some(RecoveryCause::Restart);
         }
         self.dialing.connected_once = true;
         self.dialing.parked_until = None;
         self.set_state(ConnectionState::Connected);
         self.event(ConnectionEvent::Connected { resumed, replayed, after });
+        self.recovered(now, since, rung, replayed);
         let ids: Vec<_> = self.channels.keys().copied().collect();
         ids.into_iter().for_each(|id| self.open_lossy(id));
         // The first acknowledged probe proves the link, and resets the backoff.

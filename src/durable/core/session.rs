@@ -19,6 +19,7 @@ use super::handshake::{Resume, SessionId, SessionSecret, Terms};
 use super::inbox::{Bounds, Consumed, Delivery, Inbox};
 use super::outbox::{Count, Fate, Outbox, Queued, cost};
 use super::path::{LinkId, Path};
+use super::recovery::Recoveries;
 use super::saving::{Saving, Undelivered};
 use super::wire::{GapCause, MAX_LABEL};
 use crate::config::{ChannelConfig, ConnectionConfig, Priority, QueueConfig, WhenFull};
@@ -40,6 +41,8 @@ pub(crate) enum Output {
     Dial { dial: DialId, attempt: u32 },
     /// The attempt is no longer wanted.
     CancelDial(DialId),
+    /// Try to bring the link to new addresses; then [`Session::handle_restarted`].
+    Restart(LinkId),
     /// Close the link and forget it.
     Hangup(LinkId),
     /// Open a lossy stream on the link.
@@ -119,6 +122,7 @@ pub(crate) struct Session {
     pub(super) state: ConnectionState,
     /// Since when there is no healthy link.
     pub(super) down_since: Option<Instant>,
+    pub(super) recoveries: Recoveries,
     pub(super) counters: Counters,
     pub(super) outputs: VecDeque<Output>,
     /// Wakes the driver.
@@ -193,6 +197,7 @@ impl Session {
             closed: None,
             state: ConnectionState::Connecting { attempt: 0 },
             down_since: Some(now),
+            recoveries: Recoveries::default(),
             counters: Counters::default(),
             outputs: VecDeque::new(),
             changed: false,

@@ -5,6 +5,7 @@ mod closing;
 mod delivery;
 mod links;
 mod liveness;
+mod network;
 mod policies;
 
 use std::time::Duration;
