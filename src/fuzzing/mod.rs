@@ -6,10 +6,12 @@
 
 mod frames;
 mod names;
+mod records;
 mod requests;
 
 pub use self::frames::frames;
 pub use self::names::names;
+pub use self::records::records;
 pub use self::requests::requests;
 
 /// The keys are made once: they take longer than most inputs.
