@@ -8,11 +8,13 @@ mod frames;
 mod names;
 mod records;
 mod requests;
+mod session;
 
 pub use self::frames::frames;
 pub use self::names::names;
 pub use self::records::records;
 pub use self::requests::requests;
+pub use self::session::session;
 
 /// The keys are made once: they take longer than most inputs.
 fn identity(number: u8) -> &'static crate::Identity {

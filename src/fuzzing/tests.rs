@@ -37,6 +37,11 @@ fn the_saved_records_pass() {
     run("records", super::records);
 }
 
+#[test]
+fn the_saved_sessions_pass() {
+    run("session", super::session);
+}
+
 /// Writes what a real session saves into the corpus: `EVERLINK_WRITE_CORPUS=1`, after the form of
 /// records has changed.
 #[test]

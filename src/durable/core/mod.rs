@@ -24,13 +24,13 @@ mod session;
 mod timers;
 mod wire;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod tests;
 
 pub(crate) use accept::{Decision, Known, decide};
 pub(crate) use channel::{ChannelId, Signals};
 pub use handshake::SessionId;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use handshake::Terms;
 pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
 pub(crate) use inbox::{Consumed, Delivery};
