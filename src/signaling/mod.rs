@@ -24,7 +24,7 @@ pub(crate) mod subscription;
 mod testing;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod vectors;
-mod wire;
+pub(crate) mod wire;
 
 use std::time::Duration;
 
