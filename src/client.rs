@@ -1,6 +1,6 @@
 //! The client: one identity, one directory, one transport, and everything made with them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::durable::{ConnectionState, DurableConnection, DurableService, Service
 use crate::error::{CloseReason, ConnectError, DialError, ServiceError};
 use crate::identity::{Identity, PublicKey};
 use crate::link::{IceServer, Transport};
+use crate::network::NetworkChange;
 use crate::runtime::{self, Task};
 use crate::signaling::caller::Caller;
 use crate::signaling::dial::SignaledDialer;
@@ -39,12 +40,39 @@ struct Inner {
     caller: Caller,
     transport: Arc<dyn Transport>,
     subscription: Subscription,
+    /// Tells everything of changes of the network. There is one watcher a client, from the first
+    /// need on.
+    network: Network,
+    watching: AtomicBool,
     /// Tells the services to stop, and new ones not to start.
     stopping: watch::Sender<bool>,
     tasks: Tasks,
     seed: Option<u64>,
     /// How many seeds were handed out: connections of one client must not be twins.
     seeds: AtomicU64,
+}
+
+/// Tells of changes of the network: first whoever brings signaling back, then all the rest.
+#[derive(Clone)]
+struct Network {
+    subscription: Subscription,
+    /// The last change, and how many there were.
+    changes: Arc<watch::Sender<(u64, NetworkChange)>>,
+}
+
+impl Network {
+    fn tell(&self, change: NetworkChange) {
+        self.subscription.network_changed();
+        self.changes.send_modify(|(number, last)| (*number, *last) = (*number + 1, change));
+    }
+}
+
+/// The next change. Pending for ever once the client is gone.
+async fn next_change(changes: &mut watch::Receiver<(u64, NetworkChange)>) -> NetworkChange {
+    match changes.changed().await {
+        Ok(()) => changes.borrow_and_update().1,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Which service to connect to.
@@ -143,10 +171,13 @@ impl ClientBuilder {
         let caller = Caller::new(self.identity.clone(), signaling);
         let seed = self.seed.unwrap_or_else(|| u64::from_be_bytes(runtime::random()));
         let subscription = Subscription::new(caller.clone(), seed);
+        let changes = Arc::new(watch::Sender::new((0, NetworkChange::Addresses)));
         let inner = Inner {
             identity: self.identity,
             caller,
             transport,
+            network: Network { subscription: subscription.clone(), changes },
+            watching: AtomicBool::new(false),
             subscription,
             stopping: watch::Sender::new(false),
             tasks: Tasks::default(),
@@ -225,6 +256,7 @@ impl Client {
             return Err(ServiceError::Shutdown);
         }
         let inner = &self.inner;
+        inner.watch_network();
         inner.caller.set_poll_interval(config.poll_interval);
         let (arrived, arrivals) = mpsc::channel(16);
         let (notify, mut notices) = mpsc::channel(64);
@@ -253,7 +285,9 @@ impl Client {
         let (accepted, accepting) = mpsc::channel(crate::durable::service::MAX_WAITING);
         let acceptor = Acceptor::new(inner.identity.clone(), config.connection, shared.clone(), accepted);
         let (stop, stopped) = oneshot::channel();
-        let task = ServiceTask { host, acceptor, arrivals, notices, shared: shared.clone(), stopping };
+        let changes = inner.network.changes.subscribe();
+        let task =
+            ServiceTask { host, acceptor, arrivals, notices, shared: shared.clone(), stopping, changes };
         inner.tasks.add(runtime::spawn(task.run(stopped)));
         Ok(DurableService::new(shared, accepting, stop))
     }
@@ -347,17 +381,31 @@ impl Client {
         if *inner.stopping.borrow() {
             connection.shared().abort(CloseReason::Shutdown);
         }
+        inner.watch_network();
         let mut stopping = inner.stopping.subscribe();
+        let mut changes = inner.network.changes.subscribe();
         let shared = connection.shared().clone();
         inner.tasks.add(runtime::spawn(async move {
             let mut driver = std::pin::pin!(task.ended());
-            tokio::select! {
-                () = &mut driver => return,
-                _ = stopping.wait_for(|stopping| *stopping) => shared.close(),
+            loop {
+                tokio::select! {
+                    () = &mut driver => return,
+                    _ = stopping.wait_for(|stopping| *stopping) => break shared.close(),
+                    change = next_change(&mut changes) => shared.network_changed(change),
+                }
             }
             driver.await;
         }));
         connection
+    }
+
+    /// Says that the network of this machine changed, for programs that learn it before this
+    /// library does, or where it cannot (a mobile system that tells its applications; transports
+    /// of your own). Signaling is connected anew, links are probed, and fresh ones made beside them.
+    /// Links that still work stay. Changes of addresses and default routes, and sleep, are noticed
+    /// without it.
+    pub fn network_changed(&self) {
+        self.inner.network.tell(NetworkChange::Addresses);
     }
 
     /// Ends everything this client started: services are withdrawn, connections closed, and every
@@ -378,6 +426,21 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// Watches the network of this machine, unless that was begun already or nothing runs over it.
+    fn watch_network(&self) {
+        if !self.transport.is_networked() || self.watching.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let network = self.network.clone();
+        let mut stopping = self.stopping.subscribe();
+        self.tasks.add(runtime::spawn(async move {
+            tokio::select! {
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+                () = crate::network::watch(|change| network.tell(change)) => {}
+            }
+        }));
+    }
+
     fn next_seed(&self) -> u64 {
         match self.seed {
             // Spread out, so that the seeds of neighbouring clients do not meet.
@@ -454,6 +517,7 @@ struct ServiceTask {
     notices: mpsc::Receiver<Notice>,
     shared: Arc<ServiceShared>,
     stopping: watch::Receiver<bool>,
+    changes: watch::Receiver<(u64, NetworkChange)>,
 }
 
 impl ServiceTask {
@@ -471,6 +535,10 @@ impl ServiceTask {
                     if self.handle_notice(notice) {
                         break None;
                     }
+                }
+                change = next_change(&mut self.changes) => {
+                    self.host.network_changed();
+                    self.acceptor.handle_network_change(change);
                 }
                 () = self.acceptor.step() => {}
             }

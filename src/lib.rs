@@ -227,6 +227,7 @@ mod error;
 mod identity;
 pub mod link;
 mod message;
+mod network;
 mod retry;
 mod runtime;
 pub mod signaling;

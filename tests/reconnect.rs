@@ -83,3 +83,40 @@ async fn shutdown_leaves_nothing() {
     let metrics = tokio::runtime::Handle::current().metrics();
     assert_eq!(metrics.num_alive_tasks(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_network_is_told_as_a_recovery_and_does_no_harm() {
+    let pair = Pair::new(6).await;
+    let (ours, mut theirs) = pair.channel("chat");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for client in [&pair.peer, &pair.host] {
+        let mut events = [pair.at_peer.events(), pair.at_host.events()];
+        for events in &mut events {
+            while tokio::time::timeout(Duration::ZERO, events.next()).await.is_ok() {}
+        }
+        client.network_changed();
+        send_numbers(&ours, 0..100).await;
+        expect_numbers(&mut theirs, 0..100).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let mut recovered = 0;
+        for events in &mut events {
+            while let Ok(event) = tokio::time::timeout(Duration::ZERO, events.next()).await {
+                match event.expect("it goes on") {
+                    ConnectionEvent::Recovered(recovery) => {
+                        assert_eq!(recovery.cause.as_str(), "network_change");
+                        recovered += 1;
+                    }
+                    ConnectionEvent::Closed(reason) => panic!("{reason}"),
+                    _ => {}
+                }
+            }
+        }
+        assert!(recovered >= 1);
+        assert_eq!(pair.at_peer.state(), ConnectionState::Connected);
+        assert_eq!(pair.world.network.links(), 1);
+    }
+    assert!(pair.at_peer.stats().last_recovery.is_some());
+    pair.peer.shutdown().await;
+    pair.host.shutdown().await;
+    assert_eq!((pair.world.network.links(), pair.world.network.negotiations()), (0, 0));
+}

@@ -10,7 +10,7 @@ use super::channel::DurableChannel;
 use super::core::{Session, SessionId};
 use super::dialer::Dialer;
 use super::driver::{Adoption, Driver};
-use super::events::{ConnectionEvent, ConnectionState, Events};
+use super::events::{ConnectionEvent, ConnectionState, Events, Recovery};
 use super::shared::Shared;
 use crate::config::ChannelConfig;
 use crate::error::{ChannelError, CloseReason, SendError};
@@ -69,6 +69,8 @@ pub struct ConnectionStats {
     pub reconnects: u64,
     /// Probes sent.
     pub probes: u64,
+    /// How it last found its way back; `None` while it never had to.
+    pub last_recovery: Option<Recovery>,
 }
 
 /// The rungs of the ladder to the peer.
@@ -225,6 +227,7 @@ impl DurableConnection {
     pub fn stats(&self) -> ConnectionStats {
         let session = self.shared().lock();
         let (counters, rung, rtt) = (session.counters(), session.rung(), session.rtt());
+        let last_recovery = session.last_recovery();
         drop(session);
         ConnectionStats {
             state: self.state(),
@@ -240,6 +243,7 @@ impl DurableConnection {
             overflowed: counters.overflowed,
             reconnects: counters.reconnects,
             probes: counters.probes,
+            last_recovery,
         }
     }
 }

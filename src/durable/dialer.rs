@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::DialError;
 use crate::identity::PublicKey;
-use crate::link::Link;
+use crate::link::{Link, LinkError};
 use crate::runtime::{BoxFuture, MaybeSend, MaybeSync};
 
 /// Makes links to one peer.
@@ -13,6 +13,16 @@ pub(crate) trait Dialer: MaybeSend + MaybeSync + 'static {
     /// Makes one link. Attempts may overlap. Dropping the future gives the attempt up and
     /// releases all that it held. It ends by itself within the dialer's connect timeout.
     fn dial(&self, attempt: u32) -> BoxFuture<'static, Result<Dialed, DialFailure>>;
+
+    /// Brings a live link to the addresses that the machine has now, by an ICE restart or the like.
+    /// `Ok` says that it was done, which is no proof that the link answers. Not every dialer can;
+    /// by default it fails at once, and the fresh link that is dialed beside has to do. Dropping
+    /// the future gives it up.
+    fn restart(&self, link: Arc<dyn Link>) -> BoxFuture<'static, Result<(), DialFailure>> {
+        drop(link);
+        let error = DialError::Link(LinkError::Failed("this link cannot be restarted".into()));
+        Box::pin(async move { Err(DialFailure { error, permanent: true, retry_after: None }) })
+    }
 
     /// Resolves when the way to the peer was seen broken and works again: a reason to end a wait
     /// early. While the way works all the time it stays pending, so that a peer which is away

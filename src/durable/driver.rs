@@ -36,6 +36,8 @@ pub(crate) struct Driver {
     link: Option<Attached>,
     next_link: u64,
     dials: Vec<(DialId, BoxFuture<'static, Result<Dialed, DialFailure>>)>,
+    /// A link being brought to new addresses.
+    restarting: Option<(LinkId, BoxFuture<'static, Result<(), DialFailure>>)>,
     reachable: Option<BoxFuture<'static, ()>>,
     closing: Vec<BoxFuture<'static, ()>>,
     timer: Timer,
@@ -100,6 +102,7 @@ impl Driver {
             link: None,
             next_link: 0,
             dials: Vec::new(),
+            restarting: None,
             reachable: None,
             closing: Vec::new(),
             timer: Timer::default(),
@@ -143,7 +146,15 @@ impl Driver {
                     }
                 }
                 Output::CancelDial(dial) => self.dials.retain(|(id, _)| *id != dial),
+                Output::Restart(id) => {
+                    if let Some(dialer) = &self.dialer
+                        && let Some(attached) = self.link.as_ref().filter(|attached| attached.id == id)
+                    {
+                        self.restarting = Some((id, dialer.restart(attached.link.clone())));
+                    }
+                }
                 Output::Hangup(id) => {
+                    self.restarting.take_if(|(link, _)| *link == id);
                     if let Some(attached) = self.link.take_if(|attached| attached.id == id) {
                         self.close(attached.link);
                     }
@@ -192,6 +203,16 @@ impl Driver {
         progress |= self.poll_received(cx);
         progress |= self.poll_adopted(cx);
         progress |= self.poll_dialed(cx);
+        if let Some((link, restart)) = &mut self.restarting
+            && let Poll::Ready(result) = restart.as_mut().poll(cx)
+        {
+            if let Err(failure) = &result {
+                tracing::debug!(error = %failure.error, "the old link was not brought to the new addresses");
+            }
+            self.shared.lock().handle_restarted(runtime::now(), *link, result.is_ok());
+            self.restarting = None;
+            progress = true;
+        }
         if let Some(reachable) = &mut self.reachable
             && reachable.as_mut().poll(cx).is_ready()
         {
@@ -270,6 +291,7 @@ impl Driver {
     fn attach(&mut self, link: Arc<dyn Link>) -> &mut Attached {
         let id = LinkId(self.next_link);
         self.next_link += 1;
+        self.restarting = None;
         if let Some(old) = self.link.take() {
             self.close(old.link);
         }

@@ -49,6 +49,118 @@ pub enum DisconnectCause {
     Replaced,
     /// The application asked for a new link.
     Requested,
+    /// The addresses or the default route of this machine changed, and the link did not answer
+    /// over the new ones before a fresh one did.
+    NetworkChange,
+    /// The machine slept, and the link did not answer afterwards.
+    Wake,
+}
+
+/// Why a connection had to find its way back: [`DisconnectCause`] without its details, for counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RecoveryCause {
+    /// The link ended, as it said.
+    LinkDown,
+    /// Probes were not acknowledged.
+    PathDead,
+    /// The addresses or the default route of this machine changed.
+    NetworkChange,
+    /// The machine slept.
+    Wake,
+    /// [`reconnect_now`](crate::DurableConnection::reconnect_now) was called.
+    Requested,
+    /// The peer broke the protocol.
+    Misbehaviour,
+    /// The peer came back on a new link, for a reason of its own.
+    Replaced,
+    /// The process was restarted and took up a saved session.
+    Restart,
+}
+
+impl RecoveryCause {
+    /// Every cause.
+    pub const ALL: &'static [Self] = &[
+        Self::LinkDown,
+        Self::PathDead,
+        Self::NetworkChange,
+        Self::Wake,
+        Self::Requested,
+        Self::Misbehaviour,
+        Self::Replaced,
+        Self::Restart,
+    ];
+
+    /// The name it has in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LinkDown => "link_down",
+            Self::PathDead => "path_dead",
+            Self::NetworkChange => "network_change",
+            Self::Wake => "wake",
+            Self::Requested => "requested",
+            Self::Misbehaviour => "misbehaviour",
+            Self::Replaced => "replaced",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+impl From<&DisconnectCause> for RecoveryCause {
+    fn from(cause: &DisconnectCause) -> Self {
+        match cause {
+            DisconnectCause::LinkDown(_) => Self::LinkDown,
+            DisconnectCause::PathDead => Self::PathDead,
+            DisconnectCause::Misbehaviour(_) => Self::Misbehaviour,
+            DisconnectCause::Replaced => Self::Replaced,
+            DisconnectCause::Requested => Self::Requested,
+            DisconnectCause::NetworkChange => Self::NetworkChange,
+            DisconnectCause::Wake => Self::Wake,
+        }
+    }
+}
+
+/// How a connection found its way back, the cheapest way first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RecoveryRung {
+    /// A probe was answered on the old link.
+    Probe,
+    /// The old link answered after an ICE restart.
+    IceRestart,
+    /// A fresh link took over.
+    FreshLink,
+    /// A restarted process resumed its saved session.
+    Resumed,
+}
+
+impl RecoveryRung {
+    /// Every rung.
+    pub const ALL: &'static [Self] = &[Self::Probe, Self::IceRestart, Self::FreshLink, Self::Resumed];
+
+    /// The name it has in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::IceRestart => "ice_restart",
+            Self::FreshLink => "fresh_link",
+            Self::Resumed => "resumed",
+        }
+    }
+}
+
+/// One recovery: why it was needed, what brought it, and how long it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Why.
+    pub cause: RecoveryCause,
+    /// What brought it.
+    pub rung: RecoveryRung,
+    /// The time from when the trouble was noticed.
+    pub after: Duration,
+    /// How many messages of this side were sent again.
+    pub replayed: u64,
 }
 
 /// What happened to a connection. One event for each transition.
@@ -83,6 +195,10 @@ pub enum ConnectionEvent {
         /// Why.
         error: DialError,
     },
+    /// The connection found its way back. Follows the [`Connected`](Self::Connected) of the
+    /// recovery; it comes without one when the link was only in question (after a change of the
+    /// network, or a sleep) and turned out to work.
+    Recovered(Recovery),
     /// The host had forgotten the session, and a new one begins.
     SessionLost {
         /// Messages whose arrival is unknown.

@@ -17,6 +17,7 @@ pub use self::channel::{Buffered, ChannelReceiver, ChannelSender, DurableChannel
 pub use self::connection::{ConnectionStats, DurableConnection, Rung};
 pub use self::core::{GapCause, SessionId};
 pub use self::events::{
-    ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause, Events, ServiceEvent,
+    ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause, Events, Recovery, RecoveryCause,
+    RecoveryRung, ServiceEvent,
 };
 pub use self::service::{DurableService, ServiceInfo};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::task::AtomicWaker;
 use tokio::sync::watch;
 
-use super::core::{Session, SessionId};
+use super::core::{NetworkChange, Session, SessionId};
 use super::events::{ConnectionEvent, ConnectionState, EventSource};
 use crate::error::CloseReason;
 
@@ -66,6 +66,11 @@ impl Shared {
     /// Closes gracefully; the driver goes on until the peer knows or the time for it is over.
     pub(crate) fn close(&self) {
         self.command(|session| session.close(crate::runtime::now()));
+    }
+
+    /// The network of this machine changed.
+    pub(crate) fn network_changed(&self, change: NetworkChange) {
+        self.command(|session| session.handle_network_change(crate::runtime::now(), change));
     }
 
     /// Closes at once.

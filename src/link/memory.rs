@@ -276,6 +276,10 @@ pub struct MemoryTransport {
 }
 
 impl Transport for MemoryTransport {
+    fn is_networked(&self) -> bool {
+        false
+    }
+
     fn offer(&self) -> BoxFuture<'_, Result<Arc<dyn Negotiation>, LinkError>> {
         Box::pin(async move {
             let (id, changed) = self.network.begin(None);

@@ -149,6 +149,12 @@ pub trait Transport: MaybeSend + MaybeSync + 'static {
     /// Begins as the answering end of `offer`.
     fn answer<'a>(&'a self, offer: &'a str) -> BoxFuture<'a, Result<Arc<dyn Negotiation>, LinkError>>;
 
+    /// Whether its links run over the network of this machine, so that a client has to watch it
+    /// for changes. True, unless they stay within the process.
+    fn is_networked(&self) -> bool {
+        true
+    }
+
     /// Closes every link and negotiation of this transport, refuses new ones, and resolves when
     /// everything is released. Cancel-safe: what was begun goes on.
     fn shutdown(&self) -> BoxFuture<'_, ()> {

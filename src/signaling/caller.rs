@@ -46,6 +46,11 @@ impl Caller {
         self.signaling.set_poll_interval(interval);
     }
 
+    /// The network of this machine changed.
+    pub(crate) fn network_changed(&self) {
+        self.signaling.network_changed();
+    }
+
     /// Whether the directory answers.
     pub(crate) async fn probe(&self) -> Result<(), SignalingError> {
         self.signaling.probe().await

@@ -103,6 +103,7 @@ pub(crate) struct Host {
     #[cfg(test)]
     uuid: ServiceUuid,
     stop: oneshot::Sender<oneshot::Sender<Result<(), SignalingError>>>,
+    network_changed: Arc<Notify>,
     task: Task,
 }
 
@@ -138,13 +139,16 @@ impl Host {
             published: false,
             last_error: None,
             withdrawn: Ok(()),
+            network_changed: Arc::new(Notify::new()),
         };
+        let network_changed = worker.network_changed.clone();
         let registration = subscription.service(uuid);
         let task = runtime::spawn(worker.run(registration, stopped));
         Self {
             #[cfg(test)]
             uuid,
             stop,
+            network_changed,
             task,
         }
     }
@@ -160,6 +164,12 @@ impl Host {
     pub(crate) fn salt(identity: &Identity, username: &Username, service: &ServiceFqn) -> [u8; 16] {
         let service = service.to_string();
         identity.derive(Domain::ServiceSalt, &[username.as_str().as_bytes(), service.as_bytes()])
+    }
+
+    /// The network of this machine changed: the offers at the directory name addresses that may
+    /// be gone, and are replaced.
+    pub(crate) fn network_changed(&self) {
+        self.network_changed.notify_one();
     }
 
     /// Withdraws the service and releases its offers; live links stay. Takes at most
@@ -218,6 +228,7 @@ struct Worker {
     published: bool,
     last_error: Option<SignalingError>,
     withdrawn: Result<(), SignalingError>,
+    network_changed: Arc<Notify>,
 }
 
 /// An offer of ours, while nobody answered it.
@@ -285,6 +296,7 @@ impl Worker {
     ) -> Option<oneshot::Sender<Result<(), SignalingError>>> {
         let mut stopping = None;
         let mut stop_by = None;
+        let network_changed = self.network_changed.clone();
         loop {
             let deadline = loop {
                 match self.schedule.poll_output(runtime::now()) {
@@ -305,6 +317,7 @@ impl Worker {
                     self.schedule.stop();
                 }
                 Some(done) = self.running.next() => self.handle(done),
+                () = network_changed.notified() => self.schedule.handle_network_change(runtime::now()),
                 news = registration.recv() => self.handle_news(news),
                 () = sleep_until(deadline) => {
                     if stop_by.is_some_and(|by| by <= runtime::now()) {

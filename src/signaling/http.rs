@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -27,7 +27,9 @@ pub struct HttpSignaling {
 }
 
 struct Shared {
-    client: Client,
+    // A std lock: held to copy a handle, never over an await.
+    client: RwLock<Client>,
+    url: Url,
     /// Without a slash at its end.
     base: String,
     /// Milliseconds.
@@ -86,7 +88,8 @@ impl HttpSignaling {
         let base = parsed.as_str().trim_end_matches('/').to_owned();
         let poll_interval = AtomicU64::new(2000);
         let polls_until = Mutex::default();
-        Ok(Self { shared: Arc::new(Shared { client, base, poll_interval, polls_until }) })
+        let client = RwLock::new(client);
+        Ok(Self { shared: Arc::new(Shared { client, url: parsed, base, poll_interval, polls_until }) })
     }
 
     /// How often to ask for events where they cannot be pushed: 2 s. Each asking waits as long at
@@ -110,12 +113,26 @@ impl std::fmt::Debug for HttpSignaling {
 }
 
 impl Shared {
+    fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn poll_interval(&self) -> Duration {
         Duration::from_millis(self.poll_interval.load(Ordering::Relaxed))
     }
 }
 
 impl Signaling for HttpSignaling {
+    fn network_changed(&self) {
+        // What is kept open for reuse goes with the old client. A way that kept streams back may
+        // not be the way any more.
+        match client(&self.shared.url) {
+            Ok(fresh) => *self.shared.client.write().unwrap_or_else(PoisonError::into_inner) = fresh,
+            Err(error) => tracing::warn!(%error, "connections to the signaling server may be stale"),
+        }
+        *self.shared.polls_until() = None;
+    }
+
     fn set_poll_interval(&self, interval: Duration) {
         let interval = interval.min(Duration::from_secs(20)).as_millis() as u64;
         self.shared.poll_interval.store(interval, Ordering::Relaxed);
@@ -153,7 +170,7 @@ impl Signaling for HttpSignaling {
         Box::pin(async move {
             let shared = &self.shared;
             let answer = async {
-                let response = shared.client.get(format!("{}/v1/health", shared.base)).send().await;
+                let response = shared.client().get(format!("{}/v1/health", shared.base)).send().await;
                 shared.body(shared.check(response).await?).await
             };
             let body = shared.within(PROBE_WITHIN, answer).await?;
@@ -198,7 +215,7 @@ impl Shared {
         // Methods are those that `wire` knows.
         let method = Method::from_bytes(request.method().as_bytes()).unwrap_or_default();
         let mut builder = self
-            .client
+            .client()
             .request(method, format!("{}{}", self.base, request.path()))
             .header("authorization", request.authorization())
             .header("accept", accept);
@@ -409,7 +426,7 @@ impl Polling {
             cursor.as_ref().map(|cursor| format!("?{}", wire::cursor_query(cursor))).unwrap_or_default();
         let wait = shared.poll_interval().as_millis().div_ceil(1000);
         let response = shared
-            .client
+            .client()
             .get(format!("{}/v1/events/{ticket}{query}", shared.base))
             .header("accept", "application/json")
             .header("prefer", format!("wait={wait}"))

@@ -59,6 +59,10 @@ pub trait Signaling: MaybeSend + MaybeSync + 'static {
     /// A cheap question whether the directory can be reached now.
     fn probe(&self) -> BoxFuture<'_, Result<(), SignalingError>>;
 
+    /// The network of this machine changed, or it slept: connections that were open may be dead
+    /// without a word, and are not to be used for what is asked from now on.
+    fn network_changed(&self) {}
+
     /// How often to ask for events where they cannot be pushed. Does nothing where they can.
     fn set_poll_interval(&self, interval: Duration) {
         let _ = interval;

@@ -71,6 +71,8 @@ struct Hub {
     state: Mutex<State>,
     /// Something in the state changed that the task waits for.
     changed: Notify,
+    /// The network changed: what is open may be dead.
+    redial: Notify,
 }
 
 #[derive(Default)]
@@ -93,7 +95,8 @@ struct Mailbox {
 impl Subscription {
     /// A subscription of the caller's identity. `seed` spreads its retries. Nothing is opened yet.
     pub(crate) fn new(caller: Caller, seed: u64) -> Self {
-        let hub = Hub { caller, seed, state: Mutex::default(), changed: Notify::new() };
+        let hub =
+            Hub { caller, seed, state: Mutex::default(), changed: Notify::new(), redial: Notify::new() };
         Self { life: Arc::new(Life { hub: Arc::new(hub) }) }
     }
 
@@ -111,6 +114,14 @@ impl Subscription {
         let mailbox = Arc::new(Mailbox::default());
         let token = self.register(|state, token| state.services.push((token, service, mailbox.clone())));
         ServiceRegistration { life: self.life.clone(), token, mailbox }
+    }
+
+    /// The network of this machine changed, or it slept: an open stream may be dead and would be
+    /// believed for as long as a server may be silent. It is opened anew, from where it stopped; a
+    /// wait before that ends.
+    pub(crate) fn network_changed(&self) {
+        self.life.hub.caller.network_changed();
+        self.life.hub.redial.notify_one();
     }
 
     /// Closes the stream for good and waits for its task. Registrations get no more news.
@@ -309,6 +320,12 @@ async fn run(hub: Arc<Hub>) {
                 retry.reset();
                 continue;
             }
+            () = hub.redial.notified() => {
+                tracing::debug!("the event stream is opened anew over the changed network");
+                broken = true;
+                retry.reset();
+                continue;
+            }
             outcome = listen(&hub, &mut retry, broken) => outcome,
         };
         broken = true;
@@ -331,6 +348,7 @@ async fn run(hub: Arc<Hub>) {
         tokio::select! {
             biased;
             () = hub.unneeded() => {}
+            () = hub.redial.notified() => retry.reset(),
             () = runtime::sleep(wait) => {}
         }
     }

@@ -62,6 +62,10 @@ fn as_json(event: &ConnectionEvent) -> Option<Value> {
             json!({ "event": "attempt_failed", "attempt": attempt, "error": error.to_string() })
         }
         ConnectionEvent::SessionLost { unacked } => json!({ "event": "session_lost", "unacked": unacked }),
+        ConnectionEvent::Recovered(recovery) => json!({
+            "event": "recovered", "cause": recovery.cause.as_str(), "rung": recovery.rung.as_str(),
+            "after_ms": millis(recovery.after), "replayed": recovery.replayed,
+        }),
         _ => return None,
     })
 }
@@ -73,6 +77,8 @@ pub fn because(cause: &DisconnectCause) -> String {
         DisconnectCause::PathDead => "the peer does not answer".to_owned(),
         DisconnectCause::Misbehaviour(what) => format!("the peer broke the protocol: {what}"),
         DisconnectCause::Replaced => "the peer came back on a new link".to_owned(),
+        DisconnectCause::NetworkChange => "the network of this machine changed".to_owned(),
+        DisconnectCause::Wake => "the machine slept".to_owned(),
         DisconnectCause::Requested => "a new link was asked for".to_owned(),
         other => format!("{other:?}"),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::{Rng, RngExt as _};
 
 use crate::config::Backoff;
+use crate::runtime::Instant;
 
 impl Backoff {
     /// The wait after `failures` attempts in a row, 1 being the first: `min(base · 2ⁿ⁻¹, max)`,
@@ -26,6 +27,11 @@ impl Backoff {
 
 /// Longer than anything waits; short enough to be added to any clock.
 pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// `after` from `now`; settings may say "never" by the longest duration.
+pub(super) fn later(now: Instant, after: Duration) -> Instant {
+    now + after.min(FOREVER)
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,12 +3,21 @@
 mod accept;
 mod backoff;
 mod channel;
+mod closing;
+mod dialing;
+mod expiry;
 mod frames;
 mod handshake;
 mod inbox;
+mod liveness;
+mod loss;
+mod network;
 mod outbox;
 mod path;
+mod recovery;
+mod resume;
 mod session;
+mod timers;
 mod wire;
 
 #[cfg(test)]
@@ -21,6 +30,7 @@ pub use handshake::SessionId;
 pub(crate) use handshake::Terms;
 pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
 pub(crate) use inbox::{Consumed, Delivery};
+pub(crate) use network::NetworkChange;
 pub(crate) use outbox::cost;
 pub(crate) use path::{LinkId, LinkInfo};
 pub(crate) use session::{DialId, Ended, Output, Session};

@@ -14,10 +14,12 @@ use tokio::sync::Notify;
 
 use super::accept::Known;
 use super::channel::{Channel, ChannelId, Signals};
+use super::dialing::Dialing;
 use super::handshake::{Resume, SessionId, SessionSecret, Terms};
 use super::inbox::{Bounds, Consumed, Delivery, Inbox};
 use super::outbox::{Count, Fate, Outbox, cost};
-use super::path::{Dialing, LinkId, Path};
+use super::path::{LinkId, Path};
+use super::recovery::Recoveries;
 use super::wire::{GapCause, MAX_LABEL};
 use crate::config::{ChannelConfig, ConnectionConfig, QueueConfig, WhenFull};
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState};
@@ -36,6 +38,8 @@ pub(crate) enum Output {
     Dial { dial: DialId, attempt: u32 },
     /// The attempt is no longer wanted.
     CancelDial(DialId),
+    /// Try to bring the link to new addresses; then [`Session::handle_restarted`].
+    Restart(LinkId),
     /// Close the link and forget it.
     Hangup(LinkId),
     /// Open a lossy stream on the link.
@@ -112,6 +116,7 @@ pub(crate) struct Session {
     pub(super) state: ConnectionState,
     /// Since when there is no healthy link.
     pub(super) down_since: Option<Instant>,
+    pub(super) recoveries: Recoveries,
     pub(super) counters: Counters,
     pub(super) outputs: VecDeque<Output>,
     /// Wakes the driver.
@@ -176,6 +181,7 @@ impl Session {
             closed: None,
             state: ConnectionState::Connecting { attempt: 0 },
             down_since: Some(now),
+            recoveries: Recoveries::default(),
             counters: Counters::default(),
             outputs: VecDeque::new(),
             changed: false,

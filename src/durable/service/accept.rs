@@ -11,8 +11,8 @@ use super::ServiceShared;
 use crate::config::ConnectionConfig;
 use crate::durable::connection::DurableConnection;
 use crate::durable::core::{
-    Decision, Decoder, Frame, Hello, Known, Refuse, RefuseCode, Session, SessionId, SessionSecret, VERSION,
-    decide,
+    Decision, Decoder, Frame, Hello, Known, NetworkChange, Refuse, RefuseCode, Session, SessionId,
+    SessionSecret, VERSION, decide,
 };
 use crate::durable::driver::Adoption;
 use crate::durable::events::ServiceEvent;
@@ -96,6 +96,11 @@ impl Acceptor {
             return;
         }
         self.greeting.push(Box::pin(greet(incoming)));
+    }
+
+    /// The network of this machine changed: every session probes its link.
+    pub(crate) fn handle_network_change(&mut self, change: NetworkChange) {
+        self.sessions.values().for_each(|entry| entry.shared.network_changed(change));
     }
 
     /// Waits for the next thing to happen among the links and sessions, and handles it. Stays

@@ -383,6 +383,23 @@ impl Schedule {
         self.drop_offer(ticket);
     }
 
+    /// The machine has other addresses: offers that name the old ones are replaced at once. Each is
+    /// taken back when its successor is there, since it may still do.
+    pub(crate) fn handle_network_change(&mut self, now: Instant) {
+        self.make_at = None;
+        self.make_retry.reset();
+        let stale: Vec<Ticket> = self.in_state(State::Making).chain(self.in_state(State::Ready)).collect();
+        stale.into_iter().for_each(|ticket| self.drop_offer(ticket));
+        // Those under way to the directory age when they have arrived.
+        for offer in self.offers.values_mut() {
+            match offer.state {
+                State::Pooled => offer.state = State::Ageing,
+                State::Uploading => offer.expires = now,
+                _ => {}
+            }
+        }
+    }
+
     /// The directory has forgotten the service: present it at once, with its pool.
     pub(crate) fn handle_lease_lost(&mut self, now: Instant) {
         (self.pooled, self.wanted) = (0, 0);

@@ -201,3 +201,43 @@ async fn the_last_handle_dropped_ends_the_task() {
     runtime::sleep(SECOND).await;
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_may_be_dead_is_opened_anew_at_once_when_the_network_changed() {
+    let world = World::new();
+    let server = Meddler::new(&world.signaling);
+    let party = world.party_over(1, server.clone());
+    let service = party.subscription.service("00000000-0000-8000-8000-000000000000".parse().unwrap());
+    runtime::sleep(10 * SECOND).await;
+    assert_eq!(server.streams.load(Ordering::Relaxed), 1);
+    let started = runtime::now();
+    party.subscription.network_changed();
+    assert!(service.recv().await.reconnected, "a service may have missed something");
+    assert!(party.subscription.is_open());
+    assert_eq!(server.streams.load(Ordering::Relaxed), 2);
+
+    // In a wait between two tries it ends the wait.
+    world.signaling.set_reachable(false);
+    runtime::sleep(600 * SECOND).await;
+    world.signaling.set_reachable(true);
+    party.subscription.network_changed();
+    assert!(service.recv().await.reconnected);
+    assert_eq!(runtime::now() - started, 600 * SECOND, "both at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_nobody_needs_is_not_opened_for_a_change_of_the_network() {
+    let world = World::new();
+    let server = Meddler::new(&world.signaling);
+    let party = world.party_over(1, server.clone());
+    party.subscription.network_changed();
+    let first = party.subscription.offer(offer());
+    runtime::sleep(SECOND).await;
+    drop(first);
+    runtime::sleep(2 * LINGER).await;
+    let before = server.streams.load(Ordering::Relaxed);
+    party.subscription.network_changed();
+    runtime::sleep(SECOND).await;
+    assert_eq!(server.streams.load(Ordering::Relaxed), before);
+    assert!(!party.subscription.is_open());
+}

@@ -50,6 +50,8 @@ struct Link {
     down: [Option<Instant>; 2],
     /// The accepting end has read HELLO.
     adopted: bool,
+    /// What an end sends is lost, and nobody is told.
+    silent: [bool; 2],
 }
 
 /// One side, with everything its application saw.
@@ -84,6 +86,8 @@ pub struct Pair {
     /// When attempts were started, and how many of them were cancelled.
     pub dialed: Vec<Instant>,
     pub cancelled: usize,
+    /// Links that were to be brought to new addresses.
+    pub restarts: Vec<LinkId>,
     /// The host settings, if they differ.
     pub acceptor_config: Option<ConnectionConfig>,
     /// Every packet and its sender, if asked for.
@@ -146,6 +150,7 @@ impl Pair {
             packets: 0,
             dialed: vec![],
             cancelled: 0,
+            restarts: vec![],
             acceptor_config: None,
             log: None,
             refuse: None,
@@ -192,6 +197,7 @@ impl Pair {
                     self.dials.push((dial, self.now, self.network.up.then(|| self.now + took)));
                     self.dialed.push(self.now);
                 }
+                Output::Restart(link) => self.restarts.push(link),
                 Output::CancelDial(dial) => {
                     self.dials.retain(|(id, ..)| *id != dial);
                     self.cancelled += 1;
@@ -222,6 +228,7 @@ impl Pair {
         if let Some(link) = self.links.get_mut(&link)
             && link.ends == [true, true]
             && link.down == [None, None]
+            && !link.silent[index(from)]
         {
             link.to[index(from.other())].push_back((at, packet));
         }
@@ -234,7 +241,7 @@ impl Pair {
         link.ends[index(side)] = false;
         link.to[index(side)].clear();
         // Nobody hears of a close in a dead network.
-        if up && link.ends[index(side.other())] {
+        if up && link.ends[index(side.other())] && !link.silent[index(side)] {
             link.down[index(side.other())].get_or_insert(at);
         }
         if link.ends == [false, false] {
@@ -249,6 +256,23 @@ impl Pair {
             link.down = link.ends.map(|open| open.then_some(at));
             link.to = [VecDeque::new(), VecDeque::new()];
         }
+    }
+
+    /// What is sent over one link is lost from now on, both ways, and neither end is told.
+    pub fn silence(&mut self, link: LinkId) {
+        [Dialer, Acceptor].into_iter().for_each(|side| self.silence_from(link, side));
+    }
+
+    /// What one side sends over one link is lost from now on.
+    pub fn silence_from(&mut self, link: LinkId, side: Side) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.silent[index(side)] = true;
+            link.to[index(side.other())].clear();
+        }
+    }
+
+    pub fn has_link(&self, link: LinkId) -> bool {
+        self.links.contains_key(&link)
     }
 
     pub fn links(&self) -> usize {
@@ -337,8 +361,13 @@ impl Pair {
                 self.dials.remove(at);
                 let id = LinkId(self.next_link);
                 self.next_link += 1;
-                let link =
-                    Link { ends: [true, true], to: Default::default(), down: [None, None], adopted: false };
+                let link = Link {
+                    ends: [true, true],
+                    to: Default::default(),
+                    down: [None, None],
+                    adopted: false,
+                    silent: [false, false],
+                };
                 self.links.insert(id, link);
                 let (info, peer) = (self.info(id), self.identities[1].public_key());
                 self.dialer.session().handle_link_up(now, dial, id, info, peer);

@@ -5,6 +5,7 @@ mod closing;
 mod delivery;
 mod links;
 mod liveness;
+mod network;
 
 use std::time::Duration;
 

@@ -513,3 +513,26 @@ fn w16_news_may_come_in_any_order_and_does_no_harm() {
     bench.run_for(10 * SECOND);
     assert!(bench.published);
 }
+
+#[test]
+fn after_a_change_of_the_network_every_offer_is_a_fresh_one() {
+    let mut bench = Bench::running();
+    let before = bench.pool.clone();
+    assert_eq!(before.len(), 1);
+    bench.schedule.handle_network_change(bench.now);
+    bench.run_for(SECOND);
+    assert_eq!(bench.pool.len(), 1);
+    assert!(!before.contains(&bench.pool[0]), "an offer with the old addresses is still there");
+    let took = bench.times(|output| matches!(output, Output::Upload(_)));
+    assert!(took.len() == 1 && bench.publishes().is_empty(), "{took:?}");
+
+    // In the midst of an upload, and in the midst of the making.
+    for after in [5, 15, 25] {
+        let mut bench = Bench::new(ScheduleConfig::default());
+        bench.run_for(Duration::from_millis(after));
+        let stale = bench.held.clone();
+        bench.schedule.handle_network_change(bench.now);
+        bench.run_for(2 * SECOND);
+        assert!(bench.pool.len() == 1 && !stale.contains(&bench.pool[0]), "after {after} ms");
+    }
+}

@@ -208,3 +208,52 @@ fn there_is_one_event_for_each_transition_in_order() {
         assert!(states.windows(2).all(|two| two[0] != two[1]), "a state twice: {states:?}");
     }
 }
+
+/// Cuts each link soon after it came about; returns how many came at once before the first wait.
+fn links_before_a_wait(pair: &mut Pair, lives: Duration) -> usize {
+    for link in 0..100 {
+        pair.run_until(|pair| pair.dialer.connected());
+        pair.run(lives);
+        let before = delays(pair).len();
+        pair.cut();
+        pair.run(MS);
+        if delays(pair).len() > before {
+            return link;
+        }
+    }
+    panic!("a hundred quick links in a row, and none of them was waited for");
+}
+
+#[test]
+fn quick_links_in_a_row_that_lead_nowhere_are_waited_for() {
+    for lives in [Duration::ZERO, 100 * MS, 4 * SECOND] {
+        let mut pair = Pair::connected(1, lossless());
+        let links = links_before_a_wait(&mut pair, lives);
+        assert_eq!(links, 30, "with links of {lives:?}");
+        // The waits grow as those between failed attempts do.
+        for _ in 0..4 {
+            pair.run_until(|pair| pair.dialer.connected());
+            pair.run(lives);
+            pair.cut();
+            pair.run(MS);
+        }
+        let waits = delays(&pair);
+        assert!(waits.len() == 5 && waits[4] > 8 * SECOND, "{waits:?}");
+    }
+}
+
+#[test]
+fn quick_links_that_carry_something_are_not_waited_for() {
+    let mut pair = Pair::connected(1, lossless());
+    let (ours, theirs) = pair.channel("c");
+    for number in 0..200 {
+        pair.run_until(|pair| pair.dialer.connected());
+        pair.send(Dialer, ours, text(number)).expect("taken");
+        pair.run(50 * MS);
+        pair.cut();
+        pair.run(MS);
+    }
+    pair.run(SECOND);
+    assert_eq!(pair.recv_all(Acceptor, theirs).len(), 200);
+    assert!(delays(&pair).is_empty());
+}

@@ -1,0 +1,147 @@
+//! Noticing that the path beneath a link died, soon while something waits for an acknowledgement
+//! and with few probes while nothing does.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+use super::backoff::{FOREVER, later};
+use super::path::{LinkId, Path, Phase, Whose};
+use super::session::{Role, Session};
+use super::wire;
+use crate::durable::events::{ConnectionEvent, ConnectionState, DisconnectCause};
+use crate::error::{DialError, Misbehaviour};
+use crate::runtime::Instant;
+
+/// Frames that may wait for a link that takes none, in bytes.
+const MAX_CONTROL: usize = 4096;
+/// A host keeps a silent link for this long, in case it recovers.
+const SILENT_LINK: Duration = Duration::from_secs(60);
+
+impl Session {
+    pub(super) fn ping(&mut self, now: Instant) {
+        let number = self.counters.probes;
+        if let Some(path) = &mut self.path {
+            path.pinged = Some(now);
+            // While the link takes nothing, more of them would only pile up.
+            if path.control.len() < MAX_CONTROL {
+                wire::put_ping(&mut path.control, number);
+                self.counters.probes += 1;
+            }
+        }
+    }
+
+    /// The path beneath a link looks dead or alive, as the link says. Never believed: probed.
+    pub(crate) fn handle_path_news(&mut self, now: Instant, link: LinkId, alive: bool) -> Whose {
+        match &self.path {
+            Some(path) if path.id == link && path.is_live() => {}
+            _ => return Whose::NotOurs,
+        }
+        self.ping(now);
+        if alive {
+            self.handle_reachable(now);
+        }
+        Whose::Ours
+    }
+
+    /// The peer acknowledged bytes of packets: the path is alive.
+    pub(super) fn handle_link_ack(&mut self, now: Instant, received: u64) -> Result<(), Misbehaviour> {
+        let idle = self.config.liveness.idle_probe;
+        let jitter = 1.0 - 0.2 * self.rng.random::<f64>();
+        let Some(path) = &mut self.path else { return Ok(()) };
+        if !path.handle_ack(received, now)? {
+            return Ok(());
+        }
+        path.idle_ping_at = later(now, idle.min(FOREVER).mul_f64(jitter));
+        self.confirmed = true;
+        // Evidence of health, which an opened link alone is not.
+        self.dialing.attempts = 0;
+        self.dialing.last_error = None;
+        if std::mem::take(&mut path.suspect) {
+            let rung = path.answering_rung();
+            path.question = None;
+            self.stop_dialing();
+            self.counters.reconnects += 1;
+            let since = self.down_since.take().unwrap_or(now);
+            let after = now.saturating_duration_since(since);
+            self.dialing.parked_until = None;
+            self.set_state(ConnectionState::Connected);
+            self.event(ConnectionEvent::Connected { resumed: true, replayed: 0, after });
+            self.recovered(now, since, rung, 0);
+        }
+        self.settle_question(now);
+        Ok(())
+    }
+
+    /// The path is taken for dead: a fresh link is dialed beside it.
+    pub(super) fn mark_suspect(&mut self, now: Instant, cause: DisconnectCause) {
+        let Some(path) = &mut self.path else { return };
+        if std::mem::replace(&mut path.suspect, true) {
+            return;
+        }
+        self.lose(now, cause);
+        self.park(now);
+        self.attempt(now);
+    }
+
+    pub(super) fn suspect_after(&self, path: &Path) -> Duration {
+        let slow = path.rtt.map_or(Duration::ZERO, |rtt| (rtt * 3).min(Duration::from_secs(10)));
+        self.config.liveness.suspect_after.max(slow)
+    }
+
+    pub(super) fn path_deadline(&self, path: &Path) -> Instant {
+        match path.phase {
+            Phase::Resuming { deadline, .. } | Phase::Lingering { deadline } => deadline,
+            Phase::Live => {
+                let dead = (path.is_outstanding() && !path.suspect)
+                    .then(|| later(path.progress, self.suspect_after(path)));
+                let silent =
+                    (self.role == Role::Acceptor && path.suspect).then(|| path.progress + SILENT_LINK);
+                let others = [path.ack_at, dead, silent].into_iter().flatten();
+                others.fold(self.next_probe(path), Instant::min)
+            }
+        }
+    }
+
+    pub(super) fn next_probe(&self, path: &Path) -> Instant {
+        if path.is_outstanding() {
+            later(path.pinged.unwrap_or(path.progress).max(path.progress), self.config.liveness.busy_probe)
+        } else {
+            path.idle_ping_at.max(later(path.since, self.config.liveness.busy_probe))
+        }
+    }
+
+    pub(super) fn path_timeout(&mut self, now: Instant) {
+        let Some(path) = &self.path else { return };
+        match &path.phase {
+            Phase::Resuming { deadline, .. } if *deadline <= now => {
+                self.path_lost(now, DisconnectCause::PathDead, DialError::TimedOut);
+            }
+            Phase::Lingering { deadline } if *deadline <= now => self.drop_path(),
+            Phase::Live => {
+                let probe = self.next_probe(path) <= now;
+                let suspect = path.is_outstanding()
+                    && !path.suspect
+                    && later(path.progress, self.suspect_after(path)) <= now;
+                let silent =
+                    self.role == Role::Acceptor && path.suspect && path.progress + SILENT_LINK <= now;
+                let ack = path.ack_at.is_some_and(|at| at <= now);
+                if let Some(path) = &mut self.path
+                    && ack
+                {
+                    path.ack_now = true;
+                }
+                if silent {
+                    return self.path_lost(now, DisconnectCause::PathDead, DialError::TimedOut);
+                }
+                if probe {
+                    self.ping(now);
+                }
+                if suspect {
+                    self.mark_suspect(now, DisconnectCause::PathDead);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The network beneath the machine changed, or the machine slept.
+//!
+//! The link may be dead or as well as ever, and waiting to find out costs seconds. So the old path
+//! is probed, brought to the new addresses if the link can do that, and a fresh link is dialed
+//! beside it, all at once. Whichever first carries something acknowledged wins. Until then nothing
+//! is lost but certainty: the session counts as connected while it did before.
+
+use super::path::{LinkId, Whose};
+use super::session::{Output, Role, Session};
+use crate::durable::events::{DisconnectCause, RecoveryRung};
+use crate::runtime::Instant;
+
+/// What happened to the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NetworkChange {
+    /// Its addresses or its default route are others, or were away for a while.
+    Addresses,
+    /// It slept.
+    Wake,
+}
+
+impl NetworkChange {
+    pub(super) fn disconnect_cause(self) -> DisconnectCause {
+        match self {
+            Self::Addresses => DisconnectCause::NetworkChange,
+            Self::Wake => DisconnectCause::Wake,
+        }
+    }
+}
+
+/// A link whose path may have died with the old network.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub change: NetworkChange,
+    since: Instant,
+    /// Bytes handed to the link by then: only the acknowledgement of a later one answers.
+    sent: u64,
+}
+
+impl Session {
+    /// The network of this machine changed, or it slept: probe, and dial, at once.
+    pub(crate) fn handle_network_change(&mut self, now: Instant, change: NetworkChange) {
+        if self.closed.is_some() {
+            return;
+        }
+        self.changed = true;
+        let dials = self.role == Role::Dialer;
+        if let Some(path) = self.path.as_mut().filter(|path| path.is_live()) {
+            let link = path.id;
+            if !path.suspect {
+                let sent = path.sent;
+                path.question.get_or_insert(Question { change, since: now, sent }).sent = sent;
+                self.recoveries.feared = Some((&change.disconnect_cause()).into());
+            }
+            self.ping(now);
+            if dials {
+                self.outputs.push_back(Output::Restart(link));
+            }
+        }
+        if !dials {
+            return;
+        }
+        match self.dialing.retry_at {
+            Some(_) => {
+                // A network that flaps must not spend the attempts that are allowed.
+                self.dialing.attempts = self.dialing.attempts.saturating_sub(1);
+                self.attempt(now);
+            }
+            // Whatever is under way began in the network that is gone.
+            None => self.dial(now),
+        }
+    }
+
+    /// Whether the old link was brought to the new addresses. Believed when it answers.
+    pub(crate) fn handle_restarted(&mut self, now: Instant, link: LinkId, worked: bool) -> Whose {
+        match &mut self.path {
+            Some(path) if path.id == link && path.is_live() => path.restarted |= worked,
+            _ => return Whose::NotOurs,
+        }
+        if worked {
+            self.ping(now);
+        }
+        Whose::Ours
+    }
+
+    /// The peer acknowledged something: if it was sent after the change, the link is as well as ever.
+    pub(super) fn settle_question(&mut self, now: Instant) {
+        let Some(path) = &mut self.path else { return };
+        let Some(question) = path.question.filter(|question| path.acked > question.sent) else { return };
+        path.question = None;
+        // A path that was given up meanwhile is told of as such.
+        if path.suspect {
+            return;
+        }
+        let rung = path.answering_rung();
+        self.recoveries.cause = Some((&question.change.disconnect_cause()).into());
+        self.stop_dialing();
+        self.recovered(now, question.since, rung, 0);
+    }
+
+    /// A fresh link comes in place of one that was never seen to fail, only in question.
+    pub(super) fn replace_questioned(&mut self, now: Instant) {
+        let question = self.path.as_ref().and_then(|path| path.question);
+        if let Some(question) = question
+            && self.down_since.is_none()
+        {
+            self.lose(now, question.change.disconnect_cause());
+            self.down_since = Some(question.since);
+        }
+    }
+}
+
+impl super::path::Path {
+    /// By which rung the link answers again.
+    pub(super) fn answering_rung(&mut self) -> RecoveryRung {
+        match std::mem::take(&mut self.restarted) {
+            true => RecoveryRung::IceRestart,
+            false => RecoveryRung::Probe,
+        }
+    }
+}
