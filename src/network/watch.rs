@@ -45,6 +45,8 @@ pub(crate) async fn watch(mut tell: impl FnMut(NetworkChange)) {
             addresses.handle_sources(now, system::sources());
         }
         if addresses.poll(now) {
+            // A route comes a moment after its address, and is the same change.
+            addresses.adopt_sources(system::sources());
             tracing::info!("the network of this machine changed");
             tell(NetworkChange::Addresses);
         }
