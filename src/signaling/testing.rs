@@ -184,6 +184,10 @@ impl Meddler {
 }
 
 impl Signaling for Meddler {
+    fn renew(&self) {
+        self.inner.renew();
+    }
+
     fn call(&self, request: SignedRequest) -> BoxFuture<'_, Result<Response, SignalingError>> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move { self.inner.call(request).await.map(|response| (self.on_response)(response)) })
