@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use self::accept::{Acceptor, Incoming, MAX_WAITING};
+pub(crate) use self::accept::{Acceptor, Incoming, Keeper, MAX_WAITING};
 use super::connection::DurableConnection;
 use super::core::SessionId;
 use super::events::{EventSource, Events, ServiceEvent};
@@ -79,6 +79,8 @@ impl DurableService {
 
     /// The next *new* session, or `None` when the service has stopped. A peer that reconnects
     /// resumes its old session, with the same connection and channels, and never shows up here.
+    /// With a [`store`](crate::ClientBuilder::store) the sessions of an earlier process come first:
+    /// their channels are there under their labels, and wait for the peer to return.
     ///
     /// At most 1,024 sessions wait to be accepted; further peers are refused for the time being.
     /// Cancel-safe.

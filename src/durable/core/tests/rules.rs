@@ -6,11 +6,13 @@ mod delivery;
 mod links;
 mod liveness;
 mod network;
+mod policies;
 
 use std::time::Duration;
 
 use super::pair::{Acceptor, Dialer, Pair, Side};
 use crate::config::{ConnectionConfig, QueueConfig};
+use crate::durable::options::SendTerms;
 use crate::message::Message;
 
 const SECOND: Duration = Duration::from_secs(1);
