@@ -247,6 +247,7 @@ mod error;
 mod identity;
 pub mod link;
 mod message;
+pub mod metrics;
 mod network;
 mod retry;
 mod runtime;

@@ -28,9 +28,9 @@ mod tests;
 pub(crate) use accept::{Decision, Known, decide};
 pub(crate) use channel::{ChannelId, Signals};
 pub use handshake::SessionId;
-#[cfg(test)]
-pub(crate) use handshake::Terms;
 pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
+#[cfg(test)]
+pub(crate) use handshake::{Incarnation, Terms};
 pub(crate) use inbox::{Consumed, Delivery};
 pub(crate) use network::NetworkChange;
 pub(crate) use outbox::cost;
@@ -38,6 +38,6 @@ pub(crate) use path::{LinkId, LinkInfo};
 pub(crate) use records::{after, identity_prefix, session_prefix};
 pub use saving::Undelivered;
 pub(crate) use saving::{SavedSession, WallClock};
-pub(crate) use session::{DialId, Ended, Output, Role, Session};
+pub(crate) use session::{Counters, DialId, Ended, Output, Role, Session};
 pub use wire::GapCause;
 pub(crate) use wire::{Decoder, Frame, VERSION};
