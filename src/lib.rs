@@ -222,7 +222,8 @@
 //!
 //! [`MemorySignaling::set_reachable`](signaling::MemorySignaling::set_reachable) and
 //! [`restart`](signaling::MemorySignaling::restart) put the directory to the test. For faults on real
-//! WebRTC see `link::webrtc::Impairment`.
+//! WebRTC see `link::webrtc::Impairment`, and the module `testkit` for more of them and for a judge
+//! of histories.
 //!
 //! # Parts of your own
 //!
@@ -237,6 +238,7 @@
 //! | `webrtc` | yes | `link::webrtc`, the default transport; needs tokio |
 //! | `http` | yes | `signaling::HttpSignaling` |
 //! | `server` | no | `signaling::server` |
+//! | `testkit` | no | `testkit`: a UDP proxy with faults, links to cut, a checker of histories |
 //! | `cli` | no | the `everlink` binary |
 //!
 //! Features only add. Without any, memory links and memory signaling are there.
@@ -251,15 +253,21 @@ mod client;
 mod config;
 mod durable;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 pub mod link;
 mod message;
+pub mod metrics;
 mod network;
 mod retry;
 mod runtime;
 pub mod signaling;
 pub mod store;
 mod sync;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use client::{Client, ClientBuilder, Target};
 pub use config::*;

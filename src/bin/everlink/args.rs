@@ -11,6 +11,7 @@ use everlink::signaling::{HttpSignaling, ServiceFqn, Username};
 use everlink::{Client, Identity, PublicKey, Target};
 
 use crate::bench::BenchArgs;
+use crate::soak::SoakArgs;
 
 /// Durable WebRTC connections: messages that are neither lost nor doubled when the link is.
 #[derive(Debug, Parser)]
@@ -47,6 +48,17 @@ pub enum Command {
     /// Takes about ten minutes, or one with --quick. The ratios are what counts on a noisy machine.
     #[command(after_help = "Example: throughput and round trips alone\n  everlink bench --only stream")]
     Bench(BenchArgs),
+    /// Prove the promises: a server, a host and a peer as processes that are killed and cut off.
+    ///
+    /// Host and peer send each other numbered messages over real WebRTC and write down what they do
+    /// and see. Meanwhile processes are killed (`kill -9`) and links are cut, at moments drawn from
+    /// the seed. In the end both histories are read: what was lost, doubled, reordered or not
+    /// reported is shown with its part of the histories, and it ends with 1.
+    #[command(
+        after_help = "Example: a short one\n  everlink soak --minutes 1 --messages 20000 --cuts 20 --kills 20\n\n\
+        Example: the long one, again\n  everlink soak --seed 42"
+    )]
+    Soak(SoakArgs),
 }
 
 /// Run the signaling server, by which hosts and peers find each other.

@@ -12,7 +12,6 @@
 mod args;
 mod bench;
 mod connect;
-mod cut;
 mod demo;
 mod expose;
 mod failure;
@@ -21,6 +20,7 @@ mod notices;
 mod output;
 mod pipe;
 mod serve;
+mod soak;
 mod stop;
 mod transfer;
 mod whoami;
@@ -57,6 +57,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Recv(args) => on_tokio(transfer::recv::run(args, output)),
         Command::Whoami(args) => whoami::run(&args, output),
         Command::Demo => on_tokio(demo::run(output)),
+        Command::Soak(args) => on_tokio(soak::run(args, output)),
         Command::Bench(args) => bench::run(&args, output.json).map_err(|what| Failure::new(what, "")),
     }
 }

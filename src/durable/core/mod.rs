@@ -7,6 +7,8 @@ mod closing;
 mod dialing;
 mod expiry;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handshake;
 mod inbox;
 mod liveness;
@@ -22,15 +24,15 @@ mod session;
 mod timers;
 mod wire;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod tests;
 
 pub(crate) use accept::{Decision, Known, decide};
 pub(crate) use channel::{ChannelId, Signals};
 pub use handshake::SessionId;
-#[cfg(test)]
-pub(crate) use handshake::Terms;
 pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
+#[cfg(any(test, fuzzing))]
+pub(crate) use handshake::{Incarnation, Terms};
 pub(crate) use inbox::{Consumed, Delivery};
 pub(crate) use network::NetworkChange;
 pub(crate) use outbox::cost;
@@ -38,6 +40,6 @@ pub(crate) use path::{LinkId, LinkInfo};
 pub(crate) use records::{after, identity_prefix, session_prefix};
 pub use saving::Undelivered;
 pub(crate) use saving::{SavedSession, WallClock};
-pub(crate) use session::{DialId, Ended, Output, Role, Session};
+pub(crate) use session::{Counters, DialId, Ended, Output, Role, Session};
 pub use wire::GapCause;
 pub(crate) use wire::{Decoder, Frame, VERSION};

@@ -351,9 +351,10 @@ impl Session {
     /// When the store wants to be looked at.
     pub(super) fn saving_deadline(&self) -> Option<Instant> {
         let saving = self.saving.as_ref()?;
-        // What is to be tidied waits for the write under way; its end is looked at anyway.
-        let tidy_at = saving.tidy_at.filter(|_| saving.writing.is_none());
-        saving.retry_at.into_iter().chain(tidy_at).min()
+        match saving.writing {
+            Some(_) => saving.retry_at,
+            None => saving.tidy_at.filter(|_| !saving.over),
+        }
     }
 
     /// Everything that is not on its way to the store.
@@ -578,7 +579,7 @@ impl Session {
 }
 
 /// Whether a session that ended so goes on after a restart.
-fn keeps(reason: &CloseReason) -> bool {
+pub(super) fn keeps(reason: &CloseReason) -> bool {
     matches!(
         reason,
         CloseReason::Detached
