@@ -253,6 +253,9 @@ mod client;
 mod config;
 mod durable;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 pub mod link;
 mod message;
