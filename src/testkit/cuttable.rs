@@ -90,6 +90,10 @@ impl Transport for Cuttable {
         Box::pin(async move { Ok(self.watch(self.inner.answer(offer).await?)) })
     }
 
+    fn is_networked(&self) -> bool {
+        self.inner.is_networked()
+    }
+
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         self.inner.shutdown()
     }

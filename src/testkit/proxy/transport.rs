@@ -48,6 +48,10 @@ impl Transport for ProxiedTransport {
         })
     }
 
+    fn is_networked(&self) -> bool {
+        self.inner.is_networked()
+    }
+
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         self.inner.shutdown()
     }

@@ -36,7 +36,12 @@ pub fn start(who: Who, life: u64, args: &[String], said: &mpsc::Sender<Said>) ->
         |error: std::io::Error| Failure::new(format!("cannot start the {}: {error}", who.name()), "");
     let program = std::env::current_exe().map_err(cannot)?;
     let started = Instant::now();
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    if std::env::var_os("RUST_LOG").is_none() {
+        // What happens here on purpose is no reason to warn.
+        command.env("RUST_LOG", "error");
+    }
+    let mut child = command
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -21,6 +21,8 @@ use crate::stop::Stop;
 
 /// Far more than any recovery takes.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// What the table calls recoveries from more than one fault.
+const SEVERAL: &str = "several at once";
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 pub async fn run(args: &SoakArgs, output: Output) -> Result<(), Failure> {
@@ -59,6 +61,7 @@ pub async fn run(args: &SoakArgs, output: Output) -> Result<(), Failure> {
         lives: 0,
         sent: HashMap::new(),
         waiting: Vec::new(),
+        entangled: false,
         figures: Figures::default(),
     };
     let mut stop = Stop::listen();
@@ -106,6 +109,8 @@ struct Soak {
     sent: HashMap<u64, u64>,
     /// Recoveries that nobody waits for, by who will tell of them.
     waiting: Vec<Awaited>,
+    /// The fault under way began before everything had recovered from the one before.
+    entangled: bool,
     figures: Figures,
 }
 
@@ -116,6 +121,8 @@ struct Awaited {
     /// The name of the event.
     event: &'static str,
     cause: String,
+    /// Something else befell them before they had recovered.
+    entangled: bool,
 }
 
 impl Soak {
@@ -269,7 +276,9 @@ impl Soak {
                 Some(seconds) => seconds,
                 None => self.processes.get(&who).map_or(0.0, |process| (at - process.started).as_secs_f64()),
             };
-            self.figures.recovered(awaited.cause, seconds);
+            // The limits are for one fault at a time.
+            let cause = if awaited.entangled { SEVERAL.to_owned() } else { awaited.cause };
+            self.figures.recovered(cause, seconds);
         }
         self.show();
         Ok(said)
@@ -299,6 +308,9 @@ impl Soak {
     async fn carry_out(&mut self, step: Step) -> Result<(), Failure> {
         let Step { fault, careless, .. } = step;
         let cause = fault.name();
+        // Whoever is killed takes along what is waited for, though the others still suffer from it.
+        self.entangled = !self.waiting.is_empty();
+        self.waiting.iter_mut().for_each(|awaited| awaited.entangled = true);
         match fault {
             Fault::Kill { who, away } => {
                 self.figures.kills += 1;
@@ -308,7 +320,7 @@ impl Soak {
                 self.kill(who).await;
                 self.listen_until(Instant::now() + away).await?;
                 self.start(who)?;
-                self.waiting.push(Awaited { who, life: self.life(who), event: "first", cause });
+                self.wait_for(who, "first", cause);
             }
             Fault::Close(who) => self.suffer(who, "cut", cause).await,
             Fault::Blackout(lasts) => {
@@ -330,8 +342,13 @@ impl Soak {
 
     async fn suffer(&mut self, who: Who, command: &str, cause: String) {
         self.figures.cuts += 1;
-        self.waiting.push(Awaited { who, life: self.life(who), event: "recovered", cause });
+        self.wait_for(who, "recovered", cause);
         self.tell(who, command).await;
+    }
+
+    fn wait_for(&mut self, who: Who, event: &'static str, cause: String) {
+        let entangled = self.entangled || !self.waiting.is_empty();
+        self.waiting.push(Awaited { who, life: self.life(who), event, cause, entangled });
     }
 
     /// `kill -9`. What the process would have told of is not waited for any more.
@@ -360,7 +377,8 @@ impl Soak {
             self.listen_until(Instant::now() + Duration::from_millis(5)).await?;
         }
         let at = found.await.map_err(|error| Failure::new(error.to_string(), ""))??;
-        self.figures.recovered(Fault::Kill { who: Who::Server, away }.name(), (at - started).as_secs_f64());
+        let cause = if calm { Fault::Kill { who: Who::Server, away }.name() } else { SEVERAL.to_owned() };
+        self.figures.recovered(cause, (at - started).as_secs_f64());
         if calm && self.reconnects().await? != before {
             self.figures.disturbed += 1;
         }
