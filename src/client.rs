@@ -22,8 +22,8 @@ use crate::signaling::dial::SignaledDialer;
 use crate::signaling::host::{Host, HostConfig, HostContext, Notice};
 use crate::signaling::subscription::Subscription;
 use crate::signaling::{
-    Claim, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid, Signaling,
-    SignalingError, Username,
+    Claim, ErrorCode, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid,
+    Signaling, SignalingError, Username,
 };
 use crate::store::{Store, StoreError};
 
@@ -413,7 +413,8 @@ impl Client {
             config.connect_timeout,
             seed,
         );
-        let (session, failure) = inner.session(&target, config, seed);
+        let (mut session, failure) = inner.session(&target, config, seed);
+        session.set_incarnation(runtime::random());
         let id = session.id();
         let (connection, task) = DurableConnection::dial(session, Arc::new(dialer), inner.store.clone());
         if let Some(error) = failure {
@@ -601,7 +602,7 @@ async fn first_publication(
             Notice::Published { uuid, expires_at } => return Ok((uuid, expires_at)),
             Notice::GaveUp(error) => return Err(error.into()),
             Notice::Error { error, .. } => *last = Some(error),
-            Notice::Refreshed { .. } => {}
+            Notice::Refreshed { .. } | Notice::TookOver => {}
         }
     }
     Err(ServiceError::Shutdown)
@@ -664,6 +665,13 @@ impl ServiceTask {
     /// Returns whether the service is over.
     fn handle_notice(&mut self, notice: Notice) -> bool {
         let mut over = false;
+        if let Notice::GaveUp(error) = &notice {
+            let error = match error.code() {
+                Some(ErrorCode::Displaced) => ServiceError::Displaced,
+                _ => error.clone().into(),
+            };
+            *self.shared.ended.lock().expect("no panic while locked") = Some(error);
+        }
         let event = match notice {
             Notice::Published { uuid, expires_at } => {
                 self.expires(expires_at);
@@ -672,6 +680,17 @@ impl ServiceTask {
             Notice::Refreshed { expires_at } => {
                 self.expires(expires_at);
                 ServiceEvent::TtlRefreshed { expires_at }
+            }
+            Notice::TookOver => {
+                tracing::warn!(
+                    "the service was taken over from another running host with the same identity, or an earlier run"
+                );
+                ServiceEvent::TookOver
+            }
+            Notice::GaveUp(error) if error.code() == Some(ErrorCode::Displaced) => {
+                tracing::error!("another host with the same identity took the service over; this one ends");
+                over = true;
+                ServiceEvent::Displaced
             }
             Notice::Error { context, error } => {
                 // One peer that did not get through is everyday life; the rest concerns them all.

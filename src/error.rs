@@ -30,6 +30,12 @@ pub enum CloseReason {
         /// Messages sent whose arrival is unknown.
         unacked: u64,
     },
+    /// Another process took the session over: it runs with the same identity and a copy of the same
+    /// store, and connected later. This one stays away.
+    #[error(
+        "another process with the same identity and a copy of the same store took the session over; run only one of them"
+    )]
+    Displaced,
     /// Host side: the peer did not come back in time.
     #[error("the peer did not come back within {:?}", .0)]
     Expired(std::time::Duration),
@@ -190,6 +196,9 @@ pub enum ServiceError {
     /// The saved sessions cannot be read.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// Another running host with the same identity took the service over. Run only one.
+    #[error("another running host with the same identity took the service over; run only one of them")]
+    Displaced,
     /// No offer could be made.
     #[error("no offer could be made: {0}")]
     Link(#[from] crate::link::LinkError),

@@ -250,6 +250,7 @@ pub mod fuzzing;
 mod identity;
 pub mod link;
 mod message;
+pub mod metrics;
 mod network;
 mod retry;
 mod runtime;

@@ -10,11 +10,12 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use tokio::sync::mpsc;
 
-use super::core::{DialId, Hello, LinkId, LinkInfo, Output};
+use super::core::{DialId, Hello, LinkId, LinkInfo, Output, Session};
 use super::dialer::{DialFailure, Dialed, Dialer};
 use super::events::ConnectionEvent;
 use super::shared::Shared;
 use crate::link::{Link, LinkError, LinkEvent};
+use crate::metrics::Told;
 use crate::runtime::{self, BoxFuture, Timer};
 use crate::store::{Store, StoreError};
 
@@ -44,6 +45,7 @@ pub(crate) struct Driver {
     store: Option<Arc<dyn Store>>,
     storing: Option<BoxFuture<'static, Result<(), StoreError>>>,
     timer: Timer,
+    told: Told,
 }
 
 struct Attached {
@@ -111,6 +113,7 @@ impl Driver {
             store: None,
             storing: None,
             timer: Timer::default(),
+            told: Told::default(),
         }
     }
 
@@ -157,6 +160,7 @@ impl Driver {
                 }
                 Output::Dial { dial, attempt } => {
                     if let Some(dialer) = &self.dialer {
+                        self.told.dialed();
                         self.dials.push((dial, dialer.dial(attempt)));
                     }
                 }
@@ -192,12 +196,18 @@ impl Driver {
                 Output::Store(batch) => self.storing = self.store.as_ref().map(|store| store.apply(batch)),
                 Output::State(state) => _ = shared.state.send_replace(state),
                 Output::Event(event @ ConnectionEvent::Closed(_)) => shared.events.close(event),
-                Output::Event(event) => shared.events.publish(event),
+                Output::Event(event) => {
+                    self.told.event(&event);
+                    shared.events.publish(event);
+                }
                 Output::Timeout(deadline) => {
                     if let Some(deadline) = deadline {
                         self.timer.set(deadline);
                     }
-                    let waits = shared.lock().wants_reachability();
+                    let session = shared.lock();
+                    let waits = session.wants_reachability();
+                    self.tell_figures(&session);
+                    drop(session);
                     match (&self.dialer, waits) {
                         (Some(dialer), true) => _ = self.reachable.get_or_insert_with(|| dialer.reachable()),
                         _ => self.reachable = None,
@@ -205,6 +215,16 @@ impl Driver {
                     return;
                 }
             }
+        }
+    }
+
+    fn tell_figures(&mut self, session: &Session) {
+        self.told.counted(session.counters());
+        let now = runtime::now();
+        if self.told.wants_age(now)
+            && let Some(oldest) = session.oldest_unacknowledged()
+        {
+            self.told.age(now.saturating_duration_since(oldest));
         }
     }
 

@@ -199,6 +199,11 @@ pub enum ConnectionEvent {
     /// recovery; it comes without one when the link was only in question (after a change of the
     /// network, or a sleep) and turned out to work.
     Recovered(Recovery),
+    /// The session was taken over from another process of the dialing peer: from an earlier run of
+    /// it, or from one that still runs with a copy of the same store. That one gets
+    /// [`CloseReason::Displaced`] when it comes back, and stays away. Both the newer process and
+    /// the host are told, before [`Connected`](Self::Connected).
+    TookOver,
     /// The host had forgotten the session, and a new one begins.
     SessionLost {
         /// Messages whose arrival is unknown.
@@ -293,6 +298,12 @@ pub enum ServiceEvent {
         /// What went wrong.
         message: String,
     },
+    /// The service was taken over from another running host with the same identity, or from an
+    /// earlier run of this one whose lease had not ended. That one gets [`Displaced`](Self::Displaced).
+    TookOver,
+    /// Another running host with the same identity took the service over. This one ends; `Closed`
+    /// follows, and nothing brings it back by itself.
+    Displaced,
     /// The service has stopped; nothing follows.
     Closed,
     /// This subscriber was too slow; the oldest events were dropped.

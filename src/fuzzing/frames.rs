@@ -32,8 +32,9 @@ pub fn frames(data: &[u8]) {
             let signature = dialer.sign(Domain::Hello, &[&BINDING.0, &text]);
             text.extend_from_slice(&signature.0);
             if let Ok(hello) = Hello::decode(&text.into(), BINDING, me) {
-                let Hello { session, nonce, terms, .. } = &hello;
-                let (_, body) = Hello::encode(dialer, me, *session, None, *nonce, BINDING, terms);
+                let Hello { session, nonce, incarnation, terms, .. } = &hello;
+                let (_, body) =
+                    Hello::encode(dialer, me, *session, None, *nonce, *incarnation, BINDING, terms);
                 let again = Hello::decode(&body, BINDING, me).expect("what we encode");
                 assert_eq!(again, Hello { proof: None, ..hello });
             }

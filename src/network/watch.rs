@@ -11,6 +11,9 @@ use crate::runtime;
 /// How often to look at the clocks and the way out: a sleep, or another default route without
 /// another address, is noticed this late. Two system calls each time.
 const TICK: Duration = Duration::from_secs(2);
+/// How often while addresses change: routes follow them, and of those nobody tells.
+const QUICK_TICK: Duration = Duration::from_millis(250);
+const QUICK_FOR: Duration = Duration::from_secs(3);
 /// How long until news are asked for again when the system stopped telling.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -23,7 +26,9 @@ pub(crate) async fn watch(mut tell: impl FnMut(NetworkChange)) {
     let mut news = system::News::new();
     addresses.handle_sources(now, system::sources());
     sleep.tick(now, runtime::unix_millis(), TICK);
-    let mut next_tick = now + TICK;
+    let mut every = TICK;
+    let mut next_tick = now + every;
+    let mut quick_until = now;
     loop {
         let wake = addresses.deadline().map_or(next_tick, |due| due.min(next_tick));
         let wait = wake.saturating_duration_since(runtime::now());
@@ -35,14 +40,17 @@ pub(crate) async fn watch(mut tell: impl FnMut(NetworkChange)) {
             None => {}
         }
         if next_tick <= now {
-            next_tick = now + TICK;
-            if let Some(slept) = sleep.tick(now, runtime::unix_millis(), TICK) {
+            if let Some(slept) = sleep.tick(now, runtime::unix_millis(), every) {
                 tracing::info!(?slept, "the machine slept");
                 tell(NetworkChange::Wake);
             }
             addresses.handle_sources(now, system::sources());
+            every = if now < quick_until { QUICK_TICK } else { TICK };
+            next_tick = now + every;
         } else if told.is_some() {
             addresses.handle_sources(now, system::sources());
+            quick_until = now + QUICK_FOR;
+            next_tick = next_tick.min(now + QUICK_TICK);
         }
         if addresses.poll(now) {
             tracing::info!("the network of this machine changed");

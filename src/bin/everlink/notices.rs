@@ -43,6 +43,9 @@ pub fn in_words(event: &ConnectionEvent) -> Option<String> {
         ConnectionEvent::SessionLost { unacked } => {
             format!("the host forgot the session; the fate of {unacked} messages is unknown")
         }
+        ConnectionEvent::TookOver => {
+            "the session was taken over from another process with the same identity, or an earlier run of this one".to_owned()
+        }
         _ => return None,
     })
 }
@@ -62,6 +65,7 @@ fn as_json(event: &ConnectionEvent) -> Option<Value> {
             json!({ "event": "attempt_failed", "attempt": attempt, "error": error.to_string() })
         }
         ConnectionEvent::SessionLost { unacked } => json!({ "event": "session_lost", "unacked": unacked }),
+        ConnectionEvent::TookOver => json!({ "event": "took_over" }),
         ConnectionEvent::Recovered(recovery) => json!({
             "event": "recovered", "cause": recovery.cause.as_str(), "rung": recovery.rung.as_str(),
             "after_ms": millis(recovery.after), "replayed": recovery.replayed,

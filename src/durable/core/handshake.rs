@@ -54,6 +54,11 @@ impl SessionSecret {
     }
 }
 
+/// Names one run of a dialing process: random, new with each [`Session`](super::Session) object. By
+/// it a host tells a second process with a copy of a session from the one that it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Incarnation(pub [u8; 16]);
+
 /// Where the receiver of a half-channel stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resume {
@@ -86,6 +91,7 @@ pub(crate) struct Hello {
     pub to: PublicKey,
     pub session: SessionId,
     pub nonce: [u8; 16],
+    pub incarnation: Incarnation,
     /// Present when the session was welcomed before.
     pub proof: Option<[u8; 32]>,
     pub terms: Terms,
@@ -97,6 +103,8 @@ pub(crate) struct Welcome {
     pub session: SessionId,
     /// Whether the session was known; otherwise it begins now.
     pub resumed: bool,
+    /// Another incarnation had the session before this one.
+    pub took_over: bool,
     pub secret: SessionSecret,
     pub terms: Terms,
 }
@@ -121,6 +129,8 @@ pub(crate) enum RefuseCode {
     Full,
     /// The HELLO is not acceptable, as the text says.
     Rejected,
+    /// A newer process took the session over.
+    Displaced,
 }
 
 fn put_terms(out: &mut BytesMut, terms: &Terms) {
@@ -167,12 +177,14 @@ fn signed(body: &Bytes) -> Result<(Bytes, Signature), Misbehaviour> {
 
 impl Hello {
     /// The frame, signed for the link with this binding.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn encode(
         identity: &Identity,
         to: PublicKey,
         session: SessionId,
         secret: Option<&SessionSecret>,
         nonce: [u8; 16],
+        incarnation: Incarnation,
         binding: Binding,
         terms: &Terms,
     ) -> (BytesMut, Bytes) {
@@ -182,6 +194,7 @@ impl Hello {
         body.put_slice(to.as_bytes());
         body.put_slice(&session.0);
         body.put_slice(&nonce);
+        body.put_slice(&incarnation.0);
         match secret {
             None => body.put_u8(0),
             Some(secret) => {
@@ -213,6 +226,7 @@ impl Hello {
             let to = PublicKey(rest.array()?);
             let session = SessionId(rest.array()?);
             let nonce = rest.array()?;
+            let incarnation = Incarnation(rest.array()?);
             let proof = match rest.u8()? {
                 0 => None,
                 1 => Some(rest.array()?),
@@ -222,7 +236,7 @@ impl Hello {
             if !rest.is_empty() {
                 return Err(Misbehaviour::OutOfRange);
             }
-            Ok(Self { key, to, session, nonce, proof, terms })
+            Ok(Self { key, to, session, nonce, incarnation, proof, terms })
         })()?;
         if hello.to != me || !hello.key.verifies(Domain::Hello, &[&binding.0, &text], &signature) {
             return Err(Some(Misbehaviour::BadSignature));
@@ -250,7 +264,7 @@ impl Welcome {
         let mut body = BytesMut::with_capacity(192 + self.terms.cursors.len() * 32);
         body.put_u16(VERSION);
         body.put_slice(&self.session.0);
-        body.put_u8(u8::from(self.resumed));
+        body.put_u8(u8::from(self.resumed) | u8::from(self.took_over) << 1);
         body.put_slice(&self.secret.0);
         put_terms(&mut body, &self.terms);
         let signature = identity.sign(Domain::Welcome, &[&binding.0, hello, &body]);
@@ -276,13 +290,17 @@ impl Welcome {
             return Err(Misbehaviour::OutOfPlace);
         }
         let session = SessionId(rest.array()?);
-        let resumed = rest.u8()? != 0;
+        let flags = rest.u8()?;
+        if flags > 3 {
+            return Err(Misbehaviour::OutOfRange);
+        }
+        let (resumed, took_over) = (flags & 1 != 0, flags & 2 != 0);
         let secret = SessionSecret(rest.array()?);
         let terms = terms(&mut rest, text.len())?;
         if !rest.is_empty() {
             return Err(Misbehaviour::OutOfRange);
         }
-        Ok(Self { session, resumed, secret, terms })
+        Ok(Self { session, resumed, took_over, secret, terms })
     }
 }
 
@@ -296,6 +314,7 @@ impl Refuse {
             RefuseCode::Closed => 3,
             RefuseCode::Full => 4,
             RefuseCode::Rejected => 5,
+            RefuseCode::Displaced => 6,
         });
         put_varint(&mut body, self.text.len() as u64);
         body.put_slice(self.text.as_bytes());
@@ -323,6 +342,7 @@ impl Refuse {
             2 => RefuseCode::UnknownSession,
             3 => RefuseCode::Closed,
             4 => RefuseCode::Full,
+            6 => RefuseCode::Displaced,
             _ => RefuseCode::Rejected,
         };
         let length = rest.varint()?;

@@ -30,9 +30,10 @@ mod tests;
 pub(crate) use accept::{Decision, Known, decide};
 pub(crate) use channel::{ChannelId, Signals};
 pub use handshake::SessionId;
-#[cfg(any(test, fuzzing))]
-pub(crate) use handshake::Terms;
 pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), allow(unused_imports))]
+pub(crate) use handshake::{Incarnation, Terms};
 pub(crate) use inbox::{Consumed, Delivery};
 pub(crate) use network::NetworkChange;
 pub(crate) use outbox::cost;
@@ -40,6 +41,6 @@ pub(crate) use path::{LinkId, LinkInfo};
 pub(crate) use records::{after, identity_prefix, session_prefix};
 pub use saving::Undelivered;
 pub(crate) use saving::{SavedSession, WallClock};
-pub(crate) use session::{DialId, Ended, Output, Role, Session};
+pub(crate) use session::{Counters, DialId, Ended, Output, Role, Session};
 pub use wire::GapCause;
 pub(crate) use wire::{Decoder, Frame, VERSION};

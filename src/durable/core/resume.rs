@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rand::RngExt as _;
 
 use super::closing::LINGER;
-use super::handshake::{Hello, Refuse, RefuseCode, Terms, Welcome};
+use super::handshake::{Hello, Incarnation, Refuse, RefuseCode, Terms, Welcome};
 use super::path::{LEAST_WINDOW, LinkId, LinkInfo, Path, Phase, Whose, charge};
 use super::session::{DialId, Output, Session};
 use super::wire;
@@ -20,6 +20,8 @@ use crate::runtime::Instant;
 
 /// How long WELCOME may take on an open link.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
+/// Incarnations of a peer that a host remembers for a session.
+const MAX_INCARNATIONS: usize = 16;
 
 impl Session {
     /// Whether the link that a dial led to is still of use.
@@ -55,8 +57,16 @@ impl Session {
         let nonce = self.rng.random();
         let terms = self.terms(info.receive_window);
         let secret = self.secret.as_ref();
-        let (frame, hello) =
-            Hello::encode(&self.identity, peer, self.id, secret, nonce, info.binding, &terms);
+        let (frame, hello) = Hello::encode(
+            &self.identity,
+            peer,
+            self.id,
+            secret,
+            nonce,
+            self.incarnation,
+            info.binding,
+            &terms,
+        );
         let deadline = now + WELCOME_TIMEOUT;
         let mut path = Path::new(link, info, Phase::Resuming { hello, deadline }, now);
         path.control = frame;
@@ -86,9 +96,11 @@ impl Session {
         }
         self.drop_path();
         self.path = Some(Path::new(link, info, Phase::Live, now));
+        let took_over = self.note_incarnation(hello.incarnation);
         let welcome = Welcome {
             session: self.id,
             resumed,
+            took_over,
             secret: self.secret.clone().expect("an acceptor is made with a secret"),
             terms: self.terms(info.receive_window),
         };
@@ -111,8 +123,24 @@ impl Session {
             }
             applied => applied?,
         };
+        if took_over {
+            self.event(ConnectionEvent::TookOver);
+        }
         self.live(now, resumed, replayed);
         Ok(())
+    }
+
+    /// Host side: this incarnation of the peer has the session now. Returns whether it took it from
+    /// another.
+    fn note_incarnation(&mut self, incarnation: Incarnation) -> bool {
+        if self.incarnations.back() == Some(&incarnation) {
+            return false;
+        }
+        if self.incarnations.len() == MAX_INCARNATIONS {
+            self.incarnations.pop_front();
+        }
+        self.incarnations.push_back(incarnation);
+        self.incarnations.len() > 1
     }
 
     /// WELCOME: the session goes on over this link, or begins.
@@ -141,6 +169,9 @@ impl Session {
         if let Some(path) = &mut self.path {
             path.phase = Phase::Live;
         }
+        if welcome.took_over {
+            self.event(ConnectionEvent::TookOver);
+        }
         self.live(now, known, replayed);
         Ok(())
     }
@@ -159,6 +190,7 @@ impl Session {
                 let error = DialError::Version { ours: wire::VERSION, theirs: refuse.text };
                 self.finish(CloseReason::Refused(error));
             }
+            RefuseCode::Displaced => self.finish(CloseReason::Displaced),
             RefuseCode::UnknownSession => self.session_lost(now),
             RefuseCode::Full => {
                 self.dialing.last_error = Some(DialError::HostFull);

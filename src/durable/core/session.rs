@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::accept::Known;
 use super::channel::{Channel, ChannelId, Signals};
 use super::dialing::Dialing;
-use super::handshake::{Resume, SessionId, SessionSecret, Terms};
+use super::handshake::{Incarnation, Resume, SessionId, SessionSecret, Terms};
 use super::inbox::{Bounds, Consumed, Delivery, Inbox};
 use super::outbox::{Count, Fate, Outbox, Queued, cost};
 use super::path::{LinkId, Path};
@@ -123,6 +123,10 @@ pub(crate) struct Session {
     /// Since when there is no healthy link.
     pub(super) down_since: Option<Instant>,
     pub(super) recoveries: Recoveries,
+    /// Of this process, if it dials.
+    pub(super) incarnation: Incarnation,
+    /// At a host: those of the peer that had the session, the present one last.
+    pub(super) incarnations: VecDeque<Incarnation>,
     pub(super) counters: Counters,
     pub(super) outputs: VecDeque<Output>,
     /// Wakes the driver.
@@ -176,6 +180,7 @@ impl Session {
     ) -> Self {
         Self {
             role,
+            incarnation: Incarnation([0; 16]),
             peer_max_message: config.max_message as u64,
             config,
             identity,
@@ -198,6 +203,7 @@ impl Session {
             state: ConnectionState::Connecting { attempt: 0 },
             down_since: Some(now),
             recoveries: Recoveries::default(),
+            incarnations: VecDeque::new(),
             counters: Counters::default(),
             outputs: VecDeque::new(),
             changed: false,
@@ -214,6 +220,11 @@ impl Session {
         self.id
     }
 
+    /// Names this run of the process: unlike every other, whatever the seed. Before the first link.
+    pub(crate) fn set_incarnation(&mut self, incarnation: [u8; 16]) {
+        self.incarnation = Incarnation(incarnation);
+    }
+
     pub(crate) fn peer(&self) -> Option<PublicKey> {
         self.peer
     }
@@ -221,10 +232,14 @@ impl Session {
     /// What a host has to know to recognise the returning peer.
     pub(crate) fn known(&self) -> Option<Known> {
         let peer = self.peer?;
-        if self.closed.is_some() {
-            return Some(Known::Closed { peer });
+        match &self.closed {
+            Some(reason) if self.is_kept() && super::saving::keeps(reason) => return Some(Known::Away),
+            Some(_) => return Some(Known::Closed { peer }),
+            None if self.detaching => return Some(Known::Away),
+            None => {}
         }
-        Some(Known::Alive { peer, secret: self.secret.clone()?, confirmed: self.confirmed })
+        let incarnations = self.incarnations.iter().copied().collect();
+        Some(Known::Alive { peer, secret: self.secret.clone()?, confirmed: self.confirmed, incarnations })
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -551,10 +566,21 @@ impl Session {
         queued.map(|(id, channel)| (*id, channel.outbox.last_seq())).collect()
     }
 
+    /// The number of the newest message that a channel has taken.
+    #[cfg(test)]
+    pub(crate) fn last_seq(&self, id: ChannelId) -> u64 {
+        self.channels.get(&id).map_or(0, |channel| channel.outbox.last_seq())
+    }
+
     /// What one channel holds: counts, and since when.
     pub(crate) fn buffered(&self, id: ChannelId) -> (Count, Option<Instant>) {
         let outbox = self.channels.get(&id).map(|channel| &channel.outbox);
         (outbox.map_or(Count::default(), Outbox::held), outbox.and_then(Outbox::oldest))
+    }
+
+    /// When the oldest message that is not acknowledged was sent, over all channels.
+    pub(crate) fn oldest_unacknowledged(&self) -> Option<Instant> {
+        self.channels.values().filter_map(|channel| channel.outbox.oldest()).min()
     }
 
     /// Sends on a lossy channel, now or never.

@@ -51,6 +51,8 @@ pub(crate) struct ServiceShared {
     pub(crate) info: Mutex<ServiceInfo>,
     pub(crate) sessions: Mutex<BTreeSet<SessionId>>,
     pub(crate) events: EventSource<ServiceEvent>,
+    /// Why it ended by itself, if it did.
+    pub(crate) ended: Mutex<Option<ServiceError>>,
 }
 
 impl ServiceShared {
@@ -59,6 +61,7 @@ impl ServiceShared {
             info: Mutex::new(info),
             sessions: Mutex::new(BTreeSet::new()),
             events: EventSource::new(),
+            ended: Mutex::new(None),
         })
     }
 }
@@ -138,14 +141,15 @@ impl DurableService {
     ///
     /// # Errors
     /// The directory's last word if it could not be told; the service then vanishes from it when
-    /// the lease ends. It is stopped here all the same.
+    /// the lease ends. It is stopped here all the same. Or why it had ended by itself before:
+    /// [`ServiceError::Displaced`], or what the directory refused for good.
     pub async fn stop(self) -> Result<(), ServiceError> {
         let stop = self.stop.lock().expect("no panic while locked").take();
         let (done, stopped) = oneshot::channel();
         match stop.map(|stop| stop.send(done)) {
             Some(Ok(())) => stopped.await.unwrap_or(Ok(())),
             // It has ended by itself.
-            _ => Ok(()),
+            _ => self.shared.ended.lock().expect("no panic while locked").clone().map_or(Ok(()), Err),
         }
     }
 }

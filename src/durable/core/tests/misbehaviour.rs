@@ -290,7 +290,7 @@ fn a_handshake_that_is_not_the_hosts_for_this_link_is_not_believed() {
     ];
     fn welcome_by(id: SessionId, make: impl FnOnce(Welcome) -> Bytes) -> Bytes {
         let terms = Terms { link_window: 1 << 20, max_message: 1 << 20, max_half: 0, cursors: vec![] };
-        make(Welcome { session: id, resumed: false, secret: SessionSecret([9; 32]), terms })
+        make(Welcome { session: id, resumed: false, took_over: false, secret: SessionSecret([9; 32]), terms })
     }
     for (what, forge) in forgeries {
         let mut pair = Pair::new(1, ConnectionConfig::default());
@@ -325,7 +325,8 @@ fn hello_of(
     binding: Binding,
 ) -> Hello {
     let terms = Terms { link_window: 1 << 20, max_message: 1 << 20, max_half: 0, cursors: vec![] };
-    let (_, body) = Hello::encode(who, to.public_key(), id, secret, [3; 16], binding, &terms);
+    let (_, body) =
+        Hello::encode(who, to.public_key(), id, secret, [3; 16], Incarnation([1; 16]), binding, &terms);
     Hello::decode(&body, binding, to.public_key()).expect("it is good")
 }
 
@@ -333,7 +334,12 @@ fn hello_of(
 fn a_session_is_resumed_by_its_key_with_its_secret_over_this_link_alone() {
     let [alice, bob, host] = [1, 2, 3].map(|seed| Identity::from_secret([seed; 32]));
     let (id, secret, binding) = (SessionId([1; 16]), SessionSecret([9; 32]), Binding([4; 32]));
-    let alive = |confirmed| Known::Alive { peer: alice.public_key(), secret: secret.clone(), confirmed };
+    let alive = |confirmed| Known::Alive {
+        peer: alice.public_key(),
+        secret: secret.clone(),
+        confirmed,
+        incarnations: vec![],
+    };
     let decide = |hello: &Hello, binding, known: Option<&Known>| decide(hello, binding, known, true);
     let rejected = |decision| matches!(decision, Decision::Refuse(RefuseCode::Rejected, _));
 
@@ -355,7 +361,16 @@ fn a_session_is_resumed_by_its_key_with_its_secret_over_this_link_alone() {
 
     // Replayed on another link, or to another host, its signature is worthless.
     let terms = Terms::default();
-    let (_, body) = Hello::encode(&alice, host.public_key(), id, Some(&secret), [3; 16], binding, &terms);
+    let (_, body) = Hello::encode(
+        &alice,
+        host.public_key(),
+        id,
+        Some(&secret),
+        [3; 16],
+        Incarnation([1; 16]),
+        binding,
+        &terms,
+    );
     let bad = Err(Some(Misbehaviour::BadSignature));
     assert_eq!(Hello::decode(&body, Binding([5; 32]), host.public_key()), bad);
     assert_eq!(Hello::decode(&body, binding, bob.public_key()), bad);
@@ -367,6 +382,7 @@ fn terms_that_claim_what_never_was_are_found_out() {
     let link = LinkId(99);
     let (alice, host) = (pair.identity(Dialer).clone(), pair.identity(Acceptor).clone());
     let id = pair.session(Acceptor).id();
+    let incarnation = pair.session(Dialer).incarnation;
     for cursor in [
         Resume { half: 1, consumed: u64::MAX, received: u64::MAX, window: 1 },
         Resume { half: 1, consumed: 1, received: 1 << 40, window: 1 },
@@ -374,7 +390,8 @@ fn terms_that_claim_what_never_was_are_found_out() {
     ] {
         let terms = Terms { link_window: 0, max_message: u64::MAX, max_half: 1, cursors: vec![cursor] };
         let info = pair.info(link);
-        let (_, body) = Hello::encode(&alice, host.public_key(), id, None, [3; 16], info.binding, &terms);
+        let (_, body) =
+            Hello::encode(&alice, host.public_key(), id, None, [3; 16], incarnation, info.binding, &terms);
         let hello = Hello::decode(&body, info.binding, host.public_key()).expect("it is good");
         let now = pair.now;
         let adopted = pair.session(Acceptor).handle_adopted(now, link, info, &hello, &body, 100, true);

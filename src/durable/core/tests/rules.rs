@@ -3,6 +3,7 @@
 mod channels;
 mod closing;
 mod delivery;
+mod displaced;
 mod links;
 mod liveness;
 mod network;

@@ -15,6 +15,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/vectors/frames.jso
 const PROTOCOL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PROTOCOL.md");
 const BINDING: Binding = Binding([0xb0; 32]);
 const NONCE: [u8; 16] = [0x0a; 16];
+const INCARNATION: Incarnation = Incarnation([0x1c; 16]);
 const ID: SessionId = SessionId([0x51; 16]);
 
 fn hex(bytes: &[u8]) -> String {
@@ -126,7 +127,8 @@ fn simple() -> Vec<(&'static str, &'static str, Bytes)> {
 fn vectors() -> Value {
     let (host, peer) = (Identity::from_secret([7; 32]), Identity::from_secret([8; 32]));
     let hello = |secret: Option<&SessionSecret>, terms: &Terms| {
-        let (frame, body) = Hello::encode(&peer, host.public_key(), ID, secret, NONCE, BINDING, terms);
+        let (frame, body) =
+            Hello::encode(&peer, host.public_key(), ID, secret, NONCE, INCARNATION, BINDING, terms);
         let signed = body.slice(..body.len() - 64);
         let digest = Domain::Hello.digest(&[&BINDING.0, &signed]);
         (json!({ "hex": hex(&frame), "digest": hex(&digest) }), body)
@@ -137,7 +139,13 @@ fn vectors() -> Value {
         .unwrap()
         .proof
         .unwrap());
-    let welcome = Welcome { session: ID, resumed: false, secret: secret(), terms: terms(vec![cursor()]) };
+    let welcome = Welcome {
+        session: ID,
+        resumed: false,
+        took_over: false,
+        secret: secret(),
+        terms: terms(vec![cursor()]),
+    };
     let welcome = welcome.encode(&host, BINDING, &body);
     let refusals: Vec<_> = [
         (RefuseCode::Version, "1"),
@@ -145,6 +153,7 @@ fn vectors() -> Value {
         (RefuseCode::Closed, "the session was closed"),
         (RefuseCode::Full, "too many sessions"),
         (RefuseCode::Rejected, "no"),
+        (RefuseCode::Displaced, "a newer process took the session over"),
     ]
     .into_iter()
     .map(|(code, text)| {
@@ -161,6 +170,7 @@ fn vectors() -> Value {
         "version": VERSION,
         "binding": hex(&BINDING.0),
         "nonce": hex(&NONCE),
+        "incarnation": hex(&INCARNATION.0),
         "session": hex(&ID.0),
         "secret": hex(&secret().0),
         "acceptor": { "seed": hex(&[7; 32]), "public_key_hex": hex(host.public_key().as_bytes()) },

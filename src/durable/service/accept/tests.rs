@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::*;
-use crate::durable::core::Terms;
+use crate::durable::core::{Incarnation, Terms};
 use crate::durable::events::{ConnectionState, Events};
 use crate::link::memory::{MemoryNetwork, MemoryTransport};
 use crate::link::{Binding, LinkError, NegotiationEvent, Transport as _};
@@ -100,7 +100,7 @@ impl Host {
 
 fn hello(from: &Identity, to: &Identity, id: SessionId, binding: Binding) -> (BytesMut, bytes::Bytes) {
     let terms = Terms { link_window: 1 << 20, max_message: 1 << 20, max_half: 0, cursors: vec![] };
-    Hello::encode(from, to.public_key(), id, None, [7; 16], binding, &terms)
+    Hello::encode(from, to.public_key(), id, None, [7; 16], Incarnation([1; 16]), binding, &terms)
 }
 
 #[tokio::test(start_paused = true)]
