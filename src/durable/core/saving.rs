@@ -276,8 +276,7 @@ impl Session {
         let queue = self.config.queue.clone();
         let mut channel = Channel::new(id, record.label.clone(), record.lossy, queue);
         channel.outbox = outbox(half)?;
-        channel.closed = record.closed;
-        channel.peer_half = record.peer_half;
+        (channel.closed, channel.peer_half) = (record.closed, record.peer_half);
         if let Some((peer_half, first)) = record.peer_half {
             let (consumed, ended) = cursor.unwrap_or((first - 1, false));
             let mut inbox = Inbox::restored(peer_half, consumed, ended);

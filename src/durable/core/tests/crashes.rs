@@ -268,10 +268,10 @@ impl World {
         self.pair.set_network(true);
         self.pair.network.delay = Duration::from_millis(5);
         self.pair.disk = Duration::from_millis(2);
-        [Dialer, Acceptor].map(|side| self.pair.restart(side));
+        [Dialer, Acceptor].into_iter().for_each(|side| self.pair.restart(side));
         for _ in 0..600 {
             self.pair.run(Duration::from_millis(200));
-            [Dialer, Acceptor].map(|side| self.recv(side, 200));
+            [Dialer, Acceptor].into_iter().for_each(|side| self.recv(side, 200));
             self.note();
             let sides = [Dialer, Acceptor];
             let ready = sides.iter().all(|side| self.pair.end(*side).session.is_some());

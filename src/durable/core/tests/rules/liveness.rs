@@ -107,5 +107,6 @@ fn what_a_link_says_of_itself_is_probed_and_not_believed() {
         pair.drain(Dialer);
         pair.run(100 * MS);
     }
-    assert_eq!(disconnects(&pair), 0);
+    assert_eq!((disconnects(&pair), pair.link()), (0, link));
+    assert_eq!(pair.cancelled, 1, "a link that is slow to answer is dialed beside now and then");
 }
