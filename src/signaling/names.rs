@@ -214,11 +214,18 @@ impl ServiceQuery {
         let (name, text) = (name.as_ref(), requirement.as_ref());
         check_service_name(name)?;
         check_length(text, NameError::Requirement)?;
-        let exact = text.strip_prefix('=').unwrap_or(text);
+        // Requirements are lenient about spaces, versions are not. Without them, what asks for one
+        // version is never taken for a range, which would forget the build.
+        let trimmed = text.trim();
+        let exact = trimmed.strip_prefix('=').unwrap_or(trimmed).trim_start();
         let requirement = match Version::parse(exact) {
             Ok(version) => Requirement::Exact(version),
-            Err(_) => match VersionReq::parse(text) {
-                Ok(range) => Requirement::Range(range),
+            Err(_) => match VersionReq::parse(trimmed) {
+                Ok(range) => {
+                    // As it is written from now on: a little longer, perhaps.
+                    check_length(&range.to_string(), NameError::Requirement)?;
+                    Requirement::Range(range)
+                }
                 Err(_) => return Err(NameError::Requirement(shown(text))),
             },
         };
@@ -488,6 +495,19 @@ mod tests {
         for bad in ["a@", "a@1", "a@1.2", "a@01.2.3", "a@1.2.3-", "a@v1.2.3", "a@1.0.0@2", &huge] {
             assert!(matches!(ServiceFqn::try_from(bad), Err(E::Version(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_query_is_the_same_when_it_is_written_and_read_again() {
+        for text in ["chat@=1.2.3+c ", "chat@ = 1.2.3+c", "chat@>=1,<2", "chat@ ^1.2 ", "chat@1.2.3 "] {
+            let query: ServiceQuery = text.parse().unwrap();
+            assert_eq!(query.to_string().parse::<ServiceQuery>().unwrap(), query, "{text}");
+        }
+        let exact: ServiceQuery = "chat@=1.2.3+c ".parse().unwrap();
+        assert!(exact.matches(&fqn("chat@1.2.3+c")) && !exact.matches(&fqn("chat@1.2.3+d")));
+        // One that fits as it came, and not as it would be written.
+        let long = format!("chat@{}", [">11"; 32].join(","));
+        assert!(matches!(long.parse::<ServiceQuery>(), Err(NameError::Requirement(_))));
     }
 
     #[test]

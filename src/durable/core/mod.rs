@@ -32,6 +32,7 @@ pub(crate) use channel::{ChannelId, Signals};
 pub use handshake::SessionId;
 pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), allow(unused_imports))]
 pub(crate) use handshake::{Incarnation, Terms};
 pub(crate) use inbox::{Consumed, Delivery};
 pub(crate) use network::NetworkChange;
