@@ -1,5 +1,6 @@
 //! The client: one identity, one directory, one transport, and everything made with them.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{ConnectionConfig, ServiceConfig};
-use crate::durable::core::Session;
+use crate::durable::core::{Role, SavedSession, Session, SessionId, identity_prefix};
 use crate::durable::service::schedule::ScheduleConfig;
-use crate::durable::service::{Acceptor, Incoming, ServiceShared, StopReport};
+use crate::durable::service::{Acceptor, Incoming, Keeper, ServiceShared, StopReport};
 use crate::durable::{ConnectionState, DurableConnection, DurableService, ServiceEvent, ServiceInfo};
 use crate::error::{CloseReason, ConnectError, DialError, ServiceError};
 use crate::identity::{Identity, PublicKey};
@@ -21,9 +22,10 @@ use crate::signaling::dial::SignaledDialer;
 use crate::signaling::host::{Host, HostConfig, HostContext, Notice};
 use crate::signaling::subscription::Subscription;
 use crate::signaling::{
-    Claim, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid, Signaling,
-    SignalingError, Username,
+    Claim, ErrorCode, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid,
+    Signaling, SignalingError, Username,
 };
+use crate::store::{Store, StoreError};
 
 /// Exposes services and connects to them, in the name of one identity.
 ///
@@ -47,6 +49,9 @@ struct Inner {
     /// Tells the services to stop, and new ones not to start.
     stopping: watch::Sender<bool>,
     tasks: Tasks,
+    store: Option<Arc<dyn Store>>,
+    /// Saved sessions that go on in this process.
+    resumed: Arc<Mutex<BTreeSet<SessionId>>>,
     seed: Option<u64>,
     /// How many seeds were handed out: connections of one client must not be twins.
     seeds: AtomicU64,
@@ -130,6 +135,7 @@ pub struct ClientBuilder {
     signaling: Option<Arc<dyn Signaling>>,
     transport: Option<Arc<dyn Transport>>,
     ice: Vec<IceServer>,
+    store: Option<Arc<dyn Store>>,
     seed: Option<u64>,
 }
 
@@ -150,6 +156,18 @@ impl ClientBuilder {
     /// same machine or network only.
     pub fn ice(mut self, servers: impl IntoIterator<Item = IceServer>) -> Self {
         self.ice.extend(servers);
+        self
+    }
+
+    /// Keeps sessions where they survive the process: what is queued, what was received, and what
+    /// proves who we are to the peer. Default: none, and a killed process loses its sessions.
+    ///
+    /// With a store, a message is transmitted only when it is stored (a few milliseconds later on
+    /// most disks; throughput suffers little, as writes are batched), and after a restart
+    /// [`Client::connect_lazy`] and [`Client::expose_service`] go on with every session that was not
+    /// closed. See [`FileStore`](crate::store) for the file.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
         self
     }
 
@@ -181,6 +199,8 @@ impl ClientBuilder {
             subscription,
             stopping: watch::Sender::new(false),
             tasks: Tasks::default(),
+            store: self.store,
+            resumed: Arc::default(),
             seed: self.seed,
             seeds: AtomicU64::new(0),
         };
@@ -210,7 +230,7 @@ impl Client {
 
     /// A client with parts of your own.
     pub fn builder(identity: Identity) -> ClientBuilder {
-        ClientBuilder { identity, signaling: None, transport: None, ice: Vec::new(), seed: None }
+        ClientBuilder { identity, signaling: None, transport: None, ice: Vec::new(), store: None, seed: None }
     }
 
     /// Whose client it is.
@@ -256,6 +276,9 @@ impl Client {
             return Err(ServiceError::Shutdown);
         }
         let inner = &self.inner;
+        let service = format!("{}/{}", config.user, config.service);
+        let target = bytes::Bytes::from(service.clone().into_bytes());
+        let saved = inner.saved(Role::Acceptor, &target)?;
         inner.watch_network();
         inner.caller.set_poll_interval(config.poll_interval);
         let (arrived, arrivals) = mpsc::channel(16);
@@ -279,16 +302,24 @@ impl Client {
                 return Err(error);
             }
         };
-        let service = format!("{}/{}", config.user, config.service);
         let shared = ServiceShared::new(ServiceInfo { service, uuid, expires_at });
         shared.events.publish(ServiceEvent::Published { uuid, expires_at });
         let (accepted, accepting) = mpsc::channel(crate::durable::service::MAX_WAITING);
-        let acceptor = Acceptor::new(inner.identity.clone(), config.connection, shared.clone(), accepted);
+        let keeper = inner.store.clone().map(|store| Keeper { store, target });
+        let mut acceptor =
+            Acceptor::new(inner.identity.clone(), config.connection, shared.clone(), accepted, keeper);
+        let resumed = inner.resumed.clone();
+        let taken: Vec<_> = saved.iter().map(|session| session.id).collect();
+        acceptor.resume(saved);
         let (stop, stopped) = oneshot::channel();
         let changes = inner.network.changes.subscribe();
         let task =
             ServiceTask { host, acceptor, arrivals, notices, shared: shared.clone(), stopping, changes };
-        inner.tasks.add(runtime::spawn(task.run(stopped)));
+        inner.tasks.add(runtime::spawn(async move {
+            task.run(stopped).await;
+            let mut resumed = resumed.lock().expect("no panic while locked");
+            taken.iter().for_each(|id| _ = resumed.remove(id));
+        }));
         Ok(DurableService::new(shared, accepting, stop))
     }
 
@@ -349,6 +380,12 @@ impl Client {
 
     /// Returns at once, without waiting for a link; sends queue until there is one. A service that
     /// is not known yet counts as one that is away.
+    ///
+    /// With a [`store`](ClientBuilder::store), a session to the same target that was not closed goes on
+    /// where it stopped, in this and the other ways to connect: channels under their labels
+    /// ([`open_channel`](DurableConnection::open_channel)), messages not acknowledged yet, and the
+    /// place in what the peer sends. One connection takes one session, the oldest first. If the
+    /// store cannot be read, the connection is closed with [`CloseReason::Store`].
     pub fn connect_lazy(&self, to: Target, config: ConnectionConfig) -> DurableConnection {
         self.dial(to, config, true)
     }
@@ -370,14 +407,19 @@ impl Client {
             inner.caller.clone(),
             inner.subscription.clone(),
             inner.transport.clone(),
-            target,
+            target.clone(),
             None,
             patient,
             config.connect_timeout,
             seed,
         );
-        let session = Session::dialer(inner.identity.clone(), config, runtime::now(), seed);
-        let (connection, task) = DurableConnection::dial(session, Arc::new(dialer));
+        let (mut session, failure) = inner.session(&target, config, seed);
+        session.set_incarnation(runtime::random());
+        let id = session.id();
+        let (connection, task) = DurableConnection::dial(session, Arc::new(dialer), inner.store.clone());
+        if let Some(error) = failure {
+            connection.shared().abort(CloseReason::Store(error));
+        }
         if *inner.stopping.borrow() {
             connection.shared().abort(CloseReason::Shutdown);
         }
@@ -385,16 +427,21 @@ impl Client {
         let mut stopping = inner.stopping.subscribe();
         let mut changes = inner.network.changes.subscribe();
         let shared = connection.shared().clone();
+        let resumed = inner.resumed.clone();
         inner.tasks.add(runtime::spawn(async move {
             let mut driver = std::pin::pin!(task.ended());
             loop {
                 tokio::select! {
-                    () = &mut driver => return,
-                    _ = stopping.wait_for(|stopping| *stopping) => break shared.close(),
+                    () = &mut driver => break,
+                    () = async { _ = stopping.wait_for(|stopping| *stopping).await } => {
+                        shared.leave();
+                        driver.await;
+                        break;
+                    }
                     change = next_change(&mut changes) => shared.network_changed(change),
                 }
             }
-            driver.await;
+            resumed.lock().expect("no panic while locked").remove(&id);
         }));
         connection
     }
@@ -408,7 +455,8 @@ impl Client {
         self.inner.network.tell(NetworkChange::Addresses);
     }
 
-    /// Ends everything this client started: services are withdrawn, connections closed, and every
+    /// Ends everything this client started: services are withdrawn, connections closed (with a
+    /// store [detached](DurableConnection::detach): they go on after a restart), and every
     /// task, socket and negotiation is gone when it returns. Takes a few seconds at most while
     /// peers or the directory do not answer.
     pub async fn shutdown(self) {
@@ -450,6 +498,65 @@ impl Inner {
             }
             None => u64::from_be_bytes(runtime::random()),
         }
+    }
+
+    /// The saved sessions of one role and target that do not go on in this process yet; they are
+    /// taken for it.
+    fn saved(&self, role: Role, target: &[u8]) -> Result<Vec<SavedSession>, StoreError> {
+        let Some(store) = &self.store else { return Ok(Vec::new()) };
+        let records = store.load(&identity_prefix(&self.identity.public_key()))?;
+        let (sessions, bad) = SavedSession::read(records);
+        for (id, error) in bad {
+            tracing::error!(session = %id, error = error.0, "a saved session cannot be read; it is left as it is");
+        }
+        let mut resumed = self.resumed.lock().expect("no panic while locked");
+        let mut sessions: Vec<_> = sessions
+            .into_iter()
+            .filter(|session| session.role() == role && session.target()[..] == *target)
+            .filter(|session| !resumed.contains(&session.id))
+            .collect();
+        sessions.sort_by_key(SavedSession::at);
+        if role == Role::Dialer {
+            // One connection takes one; the oldest has waited longest.
+            sessions.truncate(1);
+        }
+        resumed.extend(sessions.iter().map(|session| session.id));
+        Ok(sessions)
+    }
+
+    /// The saved session of a target, or a new one; and why it cannot be saved.
+    fn session(
+        &self,
+        target: &ServiceTarget,
+        config: ConnectionConfig,
+        seed: u64,
+    ) -> (Session, Option<StoreError>) {
+        let now = runtime::now();
+        let new = |config| Session::dialer(self.identity.clone(), config, now, seed);
+        if self.store.is_none() {
+            return (new(config), None);
+        }
+        let target = bytes::Bytes::from(serde_json::to_vec(target).unwrap_or_default());
+        let saved = match self.saved(Role::Dialer, &target) {
+            Ok(mut saved) => saved.pop(),
+            Err(error) => return (new(config), Some(error)),
+        };
+        let clock = runtime::wall_clock();
+        if let Some(saved) = saved {
+            let id = saved.id;
+            match Session::restore(self.identity.clone(), config.clone(), saved, clock, now, seed) {
+                Ok(session) => return (session, None),
+                Err(error) => {
+                    tracing::error!(session = %id, error = error.0, "a saved session cannot be read; it is left as it is");
+                    let problem = format!("session {id}: {}", error.0);
+                    let error = StoreError::Corrupt { path: "the store".into(), problem };
+                    return (new(config), Some(error));
+                }
+            }
+        }
+        let mut session = new(config);
+        session.keep(target, clock);
+        (session, None)
     }
 
     fn host_config(&self, config: &ServiceConfig) -> HostConfig {
@@ -495,7 +602,7 @@ async fn first_publication(
             Notice::Published { uuid, expires_at } => return Ok((uuid, expires_at)),
             Notice::GaveUp(error) => return Err(error.into()),
             Notice::Error { error, .. } => *last = Some(error),
-            Notice::Refreshed { .. } => {}
+            Notice::Refreshed { .. } | Notice::TookOver => {}
         }
     }
     Err(ServiceError::Shutdown)
@@ -523,9 +630,14 @@ struct ServiceTask {
 impl ServiceTask {
     async fn run(mut self, mut stopped: oneshot::Receiver<StopReport>) {
         let mut stopping = self.stopping.clone();
+        // Only who says `stop` means it for good: dropped or shut down, kept sessions go on later.
+        let mut for_good = false;
         let report = loop {
             tokio::select! {
-                report = &mut stopped => break report.ok(),
+                report = &mut stopped => {
+                    for_good = report.is_ok();
+                    break report.ok();
+                }
                 _ = stopping.wait_for(|stopping| *stopping) => break None,
                 Some(arrival) = self.arrivals.recv() => {
                     let (link, peer) = (arrival.link, arrival.peer);
@@ -543,7 +655,7 @@ impl ServiceTask {
                 () = self.acceptor.step() => {}
             }
         };
-        let (withdrawn, ()) = futures_util::join!(self.host.stop(), self.acceptor.shutdown());
+        let (withdrawn, ()) = futures_util::join!(self.host.stop(), self.acceptor.shutdown(for_good));
         self.shared.events.close(ServiceEvent::Closed);
         if let Some(report) = report {
             let _ = report.send(withdrawn.map_err(ServiceError::from));
@@ -553,6 +665,13 @@ impl ServiceTask {
     /// Returns whether the service is over.
     fn handle_notice(&mut self, notice: Notice) -> bool {
         let mut over = false;
+        if let Notice::GaveUp(error) = &notice {
+            let error = match error.code() {
+                Some(ErrorCode::Displaced) => ServiceError::Displaced,
+                _ => error.clone().into(),
+            };
+            *self.shared.ended.lock().expect("no panic while locked") = Some(error);
+        }
         let event = match notice {
             Notice::Published { uuid, expires_at } => {
                 self.expires(expires_at);
@@ -561,6 +680,17 @@ impl ServiceTask {
             Notice::Refreshed { expires_at } => {
                 self.expires(expires_at);
                 ServiceEvent::TtlRefreshed { expires_at }
+            }
+            Notice::TookOver => {
+                tracing::warn!(
+                    "the service was taken over from another running host with the same identity, or an earlier run"
+                );
+                ServiceEvent::TookOver
+            }
+            Notice::GaveUp(error) if error.code() == Some(ErrorCode::Displaced) => {
+                tracing::error!("another host with the same identity took the service over; this one ends");
+                over = true;
+                ServiceEvent::Displaced
             }
             Notice::Error { context, error } => {
                 // One peer that did not get through is everyday life; the rest concerns them all.

@@ -24,6 +24,9 @@ pub struct ConnectionConfig {
     /// What to do when the host has forgotten the session (it restarted without a persistent
     /// store, or the peer was away for longer than `park_for`). Default [`SessionLost::Fail`].
     pub on_session_lost: SessionLost,
+    /// What to do when the store fails, with [`ClientBuilder::store`](crate::ClientBuilder::store).
+    /// Default [`StoreFailure::Stop`].
+    pub on_store_failure: StoreFailure,
     /// Host side: how long the session of a peer that is away is kept. Default 5 minutes.
     /// Longer survives longer sleeps and costs memory for each peer that never returns.
     pub park_for: Duration,
@@ -51,6 +54,7 @@ impl Default for ConnectionConfig {
             liveness: Liveness::default(),
             queue: QueueConfig::default(),
             on_session_lost: SessionLost::Fail,
+            on_store_failure: StoreFailure::Stop,
             park_for: Duration::from_secs(300),
             close_timeout: Duration::from_secs(5),
             max_message: 16 << 20,
@@ -171,6 +175,17 @@ pub enum SessionLost {
     StartFresh,
 }
 
+/// What to do when the store takes nothing more: its disk is full, say, or gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFailure {
+    /// Accept no message, and acknowledge none of the peer's, until the store works again; it is
+    /// tried every second. Nothing that was promised is broken.
+    Stop,
+    /// Go on without a store, as if there had never been one. A restart then finds the session as
+    /// it was before, and the peer refuses to go on with that: it ends as lost.
+    GoOnInMemory,
+}
+
 /// How one channel behaves.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -180,18 +195,54 @@ pub struct ChannelConfig {
     /// `Some` makes it a *lossy* channel: a data channel of its own, bound anew on every link,
     /// without queue, replay or acknowledgement. Messages sent while there is no link are gone.
     pub lossy: Option<LossyConfig>,
+    /// What this side sends first when more waits than a packet takes. Default
+    /// [`Priority::Normal`]. Each side chooses for what it sends itself; the peer is not told.
+    /// Without meaning for a lossy channel.
+    pub priority: Priority,
+}
+
+/// Which channels go first when more waits than a packet takes.
+///
+/// Strict between the lanes: nothing of a lower one goes out while a higher one has something that the
+/// peer's window lets go. *That starves the lower ones for as long as the higher ones keep the link
+/// busy*, so the higher ones are for what is small and rare. Within a lane channels take turns,
+/// packet by packet. A large message yields as well: what goes before it goes in the next packet,
+/// not after its last piece.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Priority {
+    /// Before all else: small messages on which the rest depends.
+    Control,
+    /// The default.
+    #[default]
+    Normal,
+    /// When nothing else waits: files, backlogs.
+    Bulk,
+}
+
+impl Priority {
+    pub(crate) const LANES: usize = 3;
+
+    pub(crate) fn lane(self) -> usize {
+        self as usize
+    }
 }
 
 impl ChannelConfig {
     /// A durable channel with its own queue.
     pub fn queue(queue: QueueConfig) -> Self {
-        Self { queue: Some(queue), lossy: None }
+        Self { queue: Some(queue), ..Self::default() }
     }
 
     /// A lossy channel: late messages arrive out of order if `ordered` is false, and a lost one is
     /// sent again at most `max_retransmits` times.
     pub fn lossy(ordered: bool, max_retransmits: u16) -> Self {
-        Self { queue: None, lossy: Some(LossyConfig { ordered, max_retransmits }) }
+        Self { lossy: Some(LossyConfig { ordered, max_retransmits }), ..Self::default() }
+    }
+
+    /// A durable channel of this priority, with the connection's queue.
+    pub fn priority(priority: Priority) -> Self {
+        Self { priority, ..Self::default() }
     }
 }
 

@@ -39,6 +39,12 @@ pub enum CloseReason {
     /// Host side: the peer did not come back in time.
     #[error("the peer did not come back within {:?}", .0)]
     Expired(std::time::Duration),
+    /// The saved session cannot be read.
+    #[error("the saved session cannot be read: {0}")]
+    Store(crate::store::StoreError),
+    /// This side left without closing: with a store the session goes on when it is resumed.
+    #[error("left by this side, to be resumed later")]
+    Detached,
     /// The client was shut down, or the last handle of the connection was dropped.
     #[error("the client was shut down")]
     Shutdown,
@@ -125,6 +131,16 @@ pub enum Misbehaviour {
     /// Acknowledgement of something never sent.
     #[error("acknowledgement of message {0}, which was never sent")]
     AckOfUnsent(u64),
+    /// A peer that has forgotten what it said before: its store was put back to an older state.
+    #[error(
+        "the peer acknowledged message {told} before and knows of {now} now: its store is older than that"
+    )]
+    Rewound {
+        /// What it had acknowledged.
+        told: u64,
+        /// What it says now.
+        now: u64,
+    },
     /// More data than this side gave credit for.
     #[error("more data than this side gave credit for")]
     CreditExceeded,
@@ -177,6 +193,12 @@ pub enum ServiceError {
     /// The directory refused for good, or could not be reached in time.
     #[error(transparent)]
     Signaling(#[from] SignalingError),
+    /// The saved sessions cannot be read.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// Another running host with the same identity took the service over. Run only one.
+    #[error("another running host with the same identity took the service over; run only one of them")]
+    Displaced,
     /// No offer could be made.
     #[error("no offer could be made: {0}")]
     Link(#[from] crate::link::LinkError),
@@ -215,12 +237,28 @@ pub enum SendError {
     /// Dropped to make room for newer messages while there was no link.
     #[error("dropped from a full queue while there was no link")]
     Overflow,
-    /// Waited for longer than [`QueueConfig::max_age`](crate::QueueConfig::max_age).
-    #[error("expired in the queue while there was no link")]
+    /// Waited for longer than [`QueueConfig::max_age`](crate::QueueConfig::max_age) without a link,
+    /// or passed its own [deadline](crate::SendOptions::deadline).
+    #[error("expired before it was sent")]
     Expired,
+    /// A newer message of the same [key](crate::SendOptions::supersede) took its place.
+    #[error("a newer message of the same key took its place")]
+    Superseded,
+    /// The [key](crate::SendOptions::supersede) is empty or longer than
+    /// [`SendOptions::MAX_KEY`](crate::SendOptions::MAX_KEY).
+    #[error("a supersede key has 1 to 64 bytes, this one {0}")]
+    BadKey(usize),
     /// On its way when the host forgot the session: it may or may not have arrived.
     #[error("the session was lost while the message was on its way")]
     SessionLost,
+    /// The store does not take it, and [`StoreFailure::Stop`](crate::StoreFailure::Stop) says that
+    /// nothing goes on without. Sending works again when the store does.
+    #[error("the message was not accepted: {0}")]
+    Store(crate::store::StoreError),
+    /// The store failed before it took the message; the connection goes on in memory, as
+    /// [`StoreFailure::GoOnInMemory`](crate::StoreFailure::GoOnInMemory) says.
+    #[error("the store failed before it took the message")]
+    NotStored,
     /// Too many messages were dropped since to tell what became of this one.
     #[error("the fate of the message is no longer known")]
     Forgotten,

@@ -118,6 +118,26 @@
 //! # }
 //! ```
 //!
+//! A message may ask for more by [`send_with`](DurableChannel::send_with): a *deadline*, after which it
+//! is not worth sending, and a *key*, of which only the newest message need arrive. Both hold with a
+//! link, too, and whatever they drop is reported on both sides as well.
+//!
+//! ```
+//! # async fn example(channel: everlink::DurableChannel) -> Result<(), everlink::SendError> {
+//! use std::time::Duration;
+//!
+//! use everlink::SendOptions;
+//!
+//! channel.send_with("page 7", SendOptions::new().supersede("page")).await?;
+//! channel.send_with("ring", SendOptions::new().deadline(Duration::from_secs(20))).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Which channel goes first is said by [`ChannelConfig::priority`]: a message of a
+//! [`Control`](Priority::Control) channel leaves in the next packet, however much waits in a
+//! [`Bulk`](Priority::Bulk) one.
+//!
 //! # Lossy channels
 //!
 //! For what is stale when it comes late, such as a cursor's position.
@@ -232,6 +252,7 @@ mod network;
 mod retry;
 mod runtime;
 pub mod signaling;
+pub mod store;
 
 pub use client::{Client, ClientBuilder, Target};
 pub use config::*;

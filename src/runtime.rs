@@ -67,6 +67,11 @@ pub(crate) fn unix_millis() -> u64 {
         .map_or(0, |since| since.as_millis() as u64)
 }
 
+/// Both clocks at one moment.
+pub(crate) fn wall_clock() -> crate::durable::WallClock {
+    crate::durable::WallClock { at: now(), millis: unix_millis() }
+}
+
 /// Unpredictable bytes from the operating system or the browser.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn fill_random(bytes: &mut [u8]) {

@@ -30,6 +30,7 @@ fn futures_go_between_threads() {
         sendable(connection.close());
         sendable(receipt.acked());
         sendable(channel.send("hello"));
+        sendable(channel.send_with("hello", SendOptions::new()));
         sendable(channel.recv());
     }
 }

@@ -496,3 +496,38 @@ async fn the_last_client_dropped_ends_what_it_started() {
     seconds(10).await;
     nothing_is_left(&world);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_two_hosts_with_one_identity_the_newer_has_the_service_and_both_know() {
+    let world = World::new(31);
+    let (older, newer, peer) = (world.client(1), world.client(1), world.client(2));
+    let first = expose(&older, "chat@1.0.0").await;
+    let uuid = first.info().uuid;
+    seconds(10).await;
+    let (mut at_first, second) = (first.events(), expose(&newer, "chat@1.0.0").await);
+    let mut at_second = second.events();
+    assert_eq!(second.info().uuid, uuid);
+
+    // The older one learns of it at once, and ends.
+    let mut seen = vec![];
+    while let Some(event) = soon(at_first.next()).await {
+        seen.push(event);
+    }
+    assert!(seen.contains(&ServiceEvent::Displaced), "{seen:?}");
+    assert_eq!(seen.last(), Some(&ServiceEvent::Closed));
+    assert!(soon(first.accept()).await.is_none());
+    assert!(matches!(soon(first.stop()).await, Err(ServiceError::Displaced)));
+    soon(async { while at_second.next().await != Some(ServiceEvent::TookOver) {} }).await;
+
+    // The newer one has it, now and later, and gets whoever comes.
+    for _ in 0..3 {
+        let connection = join(&peer, uuid).await;
+        let accepted = soon(second.accept()).await.expect("a session");
+        assert_eq!(accepted.id(), connection.id());
+        seconds(400).await;
+    }
+    // The older one may be started again on purpose, and is the newer one then.
+    let third = expose(&older, "chat@1.0.0").await;
+    soon(async { while at_second.next().await != Some(ServiceEvent::Displaced) {} }).await;
+    drop((second, third));
+}

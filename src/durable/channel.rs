@@ -11,8 +11,9 @@ use futures_core::Stream;
 use futures_sink::Sink;
 
 use super::connection::Handle;
-use super::core::{ChannelId, Consumed, Delivery, Ended, Signals, cost};
+use super::core::{ChannelId, Consumed, Delivery, Ended, Session, Signals, cost};
 use super::events::{ChannelEvent, Events};
+use super::options::{SendOptions, SendTerms};
 use super::shared::Shared;
 use crate::error::{RecvError, SendError, TrySendError};
 use crate::message::Message;
@@ -49,6 +50,8 @@ pub struct ChannelReceiver {
     consumed: Option<Arc<Consumed>>,
     /// Bytes consumed since the core was last told.
     untold: u64,
+    /// A commit under way, should its future be dropped.
+    committing: Option<u64>,
 }
 
 /// Closes the channel when both halves are gone.
@@ -107,10 +110,7 @@ impl Receipt {
         if self.seq == 0 {
             return Ok(());
         }
-        match self.shared.lock().fate(self.channel, self.seq) {
-            Some(Err(error)) => Err(error),
-            _ => Ok(()),
-        }
+        settled(&self.shared, self.channel, |session| session.storing(self.channel, self.seq)).await
     }
 
     /// Waits until the peer's application has received the message, shown by its asking for the
@@ -122,7 +122,7 @@ impl Receipt {
         if self.seq == 0 {
             return Ok(());
         }
-        settled(&self.shared, self.channel, self.seq).await
+        settled(&self.shared, self.channel, |session| session.fate(self.channel, self.seq)).await
     }
 }
 
@@ -132,12 +132,16 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// Waits for the fate of a message.
-pub(super) async fn settled(shared: &Shared, channel: ChannelId, seq: u64) -> Result<(), SendError> {
+/// Waits until something is settled about a channel's messages.
+pub(super) async fn settled(
+    shared: &Shared,
+    channel: ChannelId,
+    look: impl Fn(&Session) -> Option<Result<(), SendError>>,
+) -> Result<(), SendError> {
     loop {
         let signals = {
             let session = shared.lock();
-            if let Some(fate) = session.fate(channel, seq) {
+            if let Some(fate) = look(&session) {
                 return fate;
             }
             session.signals(channel)
@@ -146,7 +150,7 @@ pub(super) async fn settled(shared: &Shared, channel: ChannelId, seq: u64) -> Re
         let mut settled = std::pin::pin!(signals.settled.notified());
         settled.as_mut().enable();
         // It may have been settled before this side began to listen.
-        if let Some(fate) = shared.lock().fate(channel, seq) {
+        if let Some(fate) = look(&shared.lock()) {
             return fate;
         }
         settled.await;
@@ -167,6 +171,7 @@ impl DurableChannel {
             last: None,
             consumed: None,
             untold: 0,
+            committing: None,
         };
         Self { sender: ChannelSender { inner, sink: SinkState::default() }, receiver }
     }
@@ -193,12 +198,40 @@ impl DurableChannel {
         self.sender.send(message).await
     }
 
+    /// As [`send`](Self::send), with a deadline or a key for this one message. A lossy channel
+    /// passes over both: its messages are sent now or never.
+    ///
+    /// Cancel-safe: a dropped future queued nothing.
+    ///
+    /// # Errors
+    /// As there, and [`SendError::Expired`] if the deadline passes while it waits for room,
+    /// [`SendError::BadKey`] for a key that is empty or too long.
+    pub async fn send_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> Result<Receipt, SendError> {
+        self.sender.send_with(message, options).await
+    }
+
     /// Takes a message if there is room now.
     ///
     /// # Errors
     /// [`TrySendError`], which gives the message back.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<Receipt, TrySendError> {
         self.sender.try_send(message)
+    }
+
+    /// As [`try_send`](Self::try_send), with a deadline or a key for this one message.
+    ///
+    /// # Errors
+    /// As there, and [`SendError::BadKey`] for a key that is empty or too long.
+    pub fn try_send_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> Result<Receipt, TrySendError> {
+        self.sender.try_send_with(message, options)
     }
 
     /// The next message, in order, once. Asking for it acknowledges the one before.
@@ -209,6 +242,18 @@ impl DurableChannel {
     /// [`RecvError`] when nothing more will come; what arrived before the end is delivered first.
     pub async fn recv(&mut self) -> Result<Message, RecvError> {
         self.receiver.recv().await
+    }
+
+    /// Acknowledges the message last received at once, instead of with the next `recv`, and resolves
+    /// when a restart can no longer bring it back: its acknowledgement is in the store. Without a
+    /// store it resolves at once. For work that must not be done twice: commit, then do it.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`RecvError`] if the connection ended before.
+    pub async fn commit(&mut self) -> Result<(), RecvError> {
+        self.receiver.commit().await
     }
 
     /// The two directions apart, for two tasks. The channel closes when both are dropped. A
@@ -244,9 +289,33 @@ impl ChannelSender {
     /// # Errors
     /// As there.
     pub async fn send(&self, message: impl Into<Message>) -> Result<Receipt, SendError> {
-        let mut message = message.into();
+        self.send_on(message.into(), &SendTerms::default()).await
+    }
+
+    /// As [`DurableChannel::send_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> Result<Receipt, SendError> {
+        let terms = options.terms(runtime::now())?;
+        let message = message.into();
+        match terms.deadline {
+            None => self.send_on(message, &terms).await,
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(runtime::now());
+                let sent = runtime::timeout(left, self.send_on(message, &terms)).await;
+                sent.unwrap_or(Err(SendError::Expired))
+            }
+        }
+    }
+
+    async fn send_on(&self, mut message: Message, terms: &SendTerms) -> Result<Receipt, SendError> {
         loop {
-            match self.offer(message) {
+            match self.offer(message, terms) {
                 Ok(receipt) => return Ok(receipt),
                 Err(TrySendError::Failed(_, error)) => return Err(error),
                 Err(TrySendError::Full(back)) => message = back,
@@ -254,7 +323,7 @@ impl ChannelSender {
             let mut writable = std::pin::pin!(self.inner.signals.writable.notified());
             writable.as_mut().enable();
             // Room may have come before this side began to listen.
-            match self.offer(message) {
+            match self.offer(message, terms) {
                 Ok(receipt) => return Ok(receipt),
                 Err(TrySendError::Failed(_, error)) => return Err(error),
                 Err(TrySendError::Full(back)) => message = back,
@@ -268,10 +337,26 @@ impl ChannelSender {
     /// # Errors
     /// As there.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<Receipt, TrySendError> {
-        self.offer(message.into())
+        self.offer(message.into(), &SendTerms::default())
     }
 
-    fn offer(&self, message: Message) -> Result<Receipt, TrySendError> {
+    /// As [`DurableChannel::try_send_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> Result<Receipt, TrySendError> {
+        let message = message.into();
+        match options.terms(runtime::now()) {
+            Ok(terms) => self.offer(message, &terms),
+            Err(error) => Err(TrySendError::Failed(message, error)),
+        }
+    }
+
+    fn offer(&self, message: Message, terms: &SendTerms) -> Result<Receipt, TrySendError> {
         let (shared, channel) = (self.inner.shared(), self.inner.id);
         let receipt = |seq| Receipt { shared: shared.clone(), channel, seq };
         if self.inner.lossy {
@@ -281,7 +366,7 @@ impl ChannelSender {
             };
         }
         let now = runtime::now();
-        match shared.command(|session| session.send(channel, message, now)) {
+        match shared.command(|session| session.send(channel, message, terms, now)) {
             Ok(Ok(seq)) => Ok(receipt(seq)),
             Ok(Err(message)) => Err(TrySendError::Full(message)),
             Err((message, error)) => Err(TrySendError::Failed(message, error)),
@@ -357,6 +442,26 @@ impl ChannelReceiver {
         Err(Poll::Pending)
     }
 
+    /// As [`DurableChannel::commit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn commit(&mut self) -> Result<(), RecvError> {
+        let Some((seq, _)) = self.last.or(self.committing.map(|seq| (seq, 0))) else { return Ok(()) };
+        self.committing = Some(seq);
+        self.acknowledge();
+        let shared = self.inner.shared().clone();
+        let now = runtime::now();
+        shared.command(|session| session.handle_consumed(now, true));
+        let done = |session: &Session| session.is_committed(self.inner.id, seq).then_some(Ok(()));
+        let _ = settled(&shared, self.inner.id, done).await;
+        self.committing = None;
+        match shared.lock().close_reason() {
+            Some(reason) => Err(RecvError::Closed(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// The message handed out last is consumed now.
     fn acknowledge(&mut self) {
         let (Some(last), Some(consumed)) = (self.last.take(), &self.consumed) else { return };
@@ -430,7 +535,7 @@ impl ChannelSender {
             let signals = self.inner.signals.clone();
             let mut room = Exclusive::new(async move { signals.writable.notified().await });
             let listening = room.poll(cx);
-            match self.offer(message) {
+            match self.offer(message, &SendTerms::default()) {
                 Ok(receipt) => self.sink.last = Some(receipt),
                 Err(TrySendError::Failed(_, error)) => return Poll::Ready(Err(error)),
                 Err(TrySendError::Full(message)) => {
@@ -454,7 +559,7 @@ impl Sink<Message> for ChannelSender {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), SendError> {
-        match self.offer(message) {
+        match self.offer(message, &SendTerms::default()) {
             Ok(receipt) => {
                 self.sink.last = Some(receipt);
                 Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::channel::DurableChannel;
-use super::core::{Session, SessionId};
+use super::core::{Session, SessionId, Undelivered};
 use super::dialer::Dialer;
 use super::driver::{Adoption, Driver};
 use super::events::{ConnectionEvent, ConnectionState, Events, Recovery};
@@ -16,12 +16,14 @@ use crate::config::ChannelConfig;
 use crate::error::{ChannelError, CloseReason, SendError};
 use crate::identity::PublicKey;
 use crate::runtime;
+use crate::store::Store;
 
 /// A connection to a peer that outlives its links: cut, moved or put to sleep, it finds the peer
 /// again and goes on where it stopped, with the same channels and nothing lost or doubled.
 ///
-/// Cheap to clone. When the last clone and the last channel are dropped, the connection closes as
-/// by [`close`](Self::close), in the background.
+/// Cheap to clone. When the last clone and the last channel are dropped, the connection ends in the
+/// background: with a [`store`](crate::ClientBuilder::store) as by [`detach`](Self::detach), so that a
+/// restarted process goes on with it; without one as by [`close`](Self::close).
 #[derive(Clone)]
 pub struct DurableConnection {
     handle: Arc<Handle>,
@@ -35,7 +37,7 @@ pub(super) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.close();
+        self.shared.leave();
     }
 }
 
@@ -65,6 +67,8 @@ pub struct ConnectionStats {
     pub expired: u64,
     /// Messages of this side that were dropped from a full queue.
     pub overflowed: u64,
+    /// Messages of this side that newer ones of the same key took the place of.
+    pub superseded: u64,
     /// How often the connection came back.
     pub reconnects: u64,
     /// Probes sent.
@@ -87,17 +91,24 @@ pub enum Rung {
 
 impl DurableConnection {
     /// The dialing side, with the task that owns it.
-    pub(crate) fn dial(session: Session, dialer: Arc<dyn Dialer>) -> (Self, runtime::Task) {
+    pub(crate) fn dial(
+        session: Session,
+        dialer: Arc<dyn Dialer>,
+        store: Option<Arc<dyn Store>>,
+    ) -> (Self, runtime::Task) {
         let shared = Shared::new(session);
-        let driver = Driver::dialing(shared.clone(), dialer);
+        let driver = Driver::dialing(shared.clone(), dialer).with_store(store);
         (Self::new(shared), runtime::spawn(driver.run()))
     }
 
     /// The accepting side; its links come by the returned sender.
-    pub(super) fn accept(session: Session) -> (Self, mpsc::Sender<Adoption>, Driver) {
+    pub(super) fn accept(
+        session: Session,
+        store: Option<Arc<dyn Store>>,
+    ) -> (Self, mpsc::Sender<Adoption>, Driver) {
         let shared = Shared::new(session);
         let (adopt, adoptions) = mpsc::channel(1);
-        let driver = Driver::accepting(shared.clone(), adoptions);
+        let driver = Driver::accepting(shared.clone(), adoptions).with_store(store);
         (Self::new(shared), adopt, driver)
     }
 
@@ -202,7 +213,7 @@ impl DurableConnection {
     pub async fn flush(&self) -> Result<(), SendError> {
         let newest = self.shared().lock().newest();
         for (channel, seq) in newest {
-            super::channel::settled(self.shared(), channel, seq).await?;
+            super::channel::settled(self.shared(), channel, |session| session.fate(channel, seq)).await?;
         }
         Ok(())
     }
@@ -216,6 +227,30 @@ impl DurableConnection {
     pub async fn close(&self) -> CloseReason {
         self.shared().close();
         self.shared().closed().await
+    }
+
+    /// Leaves without closing: resolves when everything taken so far is in the store and the link is
+    /// given up. The peer takes it for an outage and waits. After that, or after a restart of the
+    /// process, [`connect_lazy`](crate::Client::connect_lazy) to the same target goes on with the same session,
+    /// and at a host [`expose_service`](crate::Client::expose_service) does: channels by their
+    /// labels, messages that are not acknowledged, and what the peer sent meanwhile.
+    ///
+    /// Without a store there is nothing to go on with: what was not acknowledged is gone with the
+    /// process, and the peer gives the session up after [`park_for`](crate::ConnectionConfig::park_for) or its
+    /// attempts. `close` is the other way to end a connection: final, on both sides.
+    ///
+    /// Cancel-safe: it goes on without the future.
+    pub async fn detach(&self) -> CloseReason {
+        self.shared().detach();
+        self.shared().closed().await
+    }
+
+    /// Once the connection has ended: the messages that were taken and not acknowledged, in the
+    /// order of each channel, so that the application can send them another way. Empty before, and
+    /// when asked again; but when a lost session began afresh
+    /// ([`SessionLost::StartFresh`](crate::SessionLost::StartFresh)), those given up with it.
+    pub fn take_undelivered(&self) -> Vec<Undelivered> {
+        self.shared().lock().take_undelivered()
     }
 
     /// Waits until the connection is closed, by whomever. Cancel-safe.
@@ -241,6 +276,7 @@ impl DurableConnection {
             deduplicated: counters.deduplicated,
             expired: counters.expired,
             overflowed: counters.overflowed,
+            superseded: counters.superseded,
             reconnects: counters.reconnects,
             probes: counters.probes,
             last_recovery,

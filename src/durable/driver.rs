@@ -17,6 +17,7 @@ use super::shared::Shared;
 use crate::link::{Link, LinkError, LinkEvent};
 use crate::metrics::Told;
 use crate::runtime::{self, BoxFuture, Timer};
+use crate::store::{Store, StoreError};
 
 /// A link that came with an accepted HELLO for a session of this host.
 pub(crate) struct Adoption {
@@ -41,6 +42,8 @@ pub(crate) struct Driver {
     restarting: Option<(LinkId, BoxFuture<'static, Result<(), DialFailure>>)>,
     reachable: Option<BoxFuture<'static, ()>>,
     closing: Vec<BoxFuture<'static, ()>>,
+    store: Option<Arc<dyn Store>>,
+    storing: Option<BoxFuture<'static, Result<(), StoreError>>>,
     timer: Timer,
     told: Told,
 }
@@ -107,9 +110,17 @@ impl Driver {
             restarting: None,
             reachable: None,
             closing: Vec::new(),
+            store: None,
+            storing: None,
             timer: Timer::default(),
             told: Told::default(),
         }
+    }
+
+    /// Where the session is kept.
+    pub(super) fn with_store(mut self, store: Option<Arc<dyn Store>>) -> Self {
+        self.store = store;
+        self
     }
 
     /// Runs until the connection is closed, the peer knows it, and every link is released.
@@ -124,7 +135,11 @@ impl Driver {
     }
 
     fn is_done(&self) -> bool {
-        self.link.is_none() && self.closing.is_empty() && self.shared.lock().close_reason().is_some()
+        let idle = self.link.is_none() && self.closing.is_empty() && self.storing.is_none();
+        idle && {
+            let session = self.shared.lock();
+            session.close_reason().is_some() && session.is_saved()
+        }
     }
 
     /// Carries out everything the core wants.
@@ -178,6 +193,7 @@ impl Driver {
                         attached.link.send_lossy(stream, data);
                     }
                 }
+                Output::Store(batch) => self.storing = self.store.as_ref().map(|store| store.apply(batch)),
                 Output::State(state) => _ = shared.state.send_replace(state),
                 Output::Event(event @ ConnectionEvent::Closed(_)) => shared.events.close(event),
                 Output::Event(event) => {
@@ -219,6 +235,7 @@ impl Driver {
     /// Takes every input that is there; ready when there was one.
     fn poll_inputs(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut progress = self.shared.poll_dirty(cx);
+        progress |= self.poll_stored(cx);
         progress |= self.poll_sent(cx);
         progress |= self.poll_received(cx);
         progress |= self.poll_adopted(cx);
@@ -248,6 +265,14 @@ impl Driver {
             progress = true;
         }
         if progress { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_stored(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(storing) = &mut self.storing else { return false };
+        let Poll::Ready(stored) = storing.as_mut().poll(cx) else { return false };
+        self.storing = None;
+        self.shared.lock().handle_stored(runtime::now(), stored);
+        true
     }
 
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> bool {

@@ -209,6 +209,15 @@ pub enum ConnectionEvent {
         /// Messages whose arrival is unknown.
         unacked: u64,
     },
+    /// The store takes nothing.
+    StoreFailed {
+        /// Why.
+        error: crate::store::StoreError,
+        /// Whether the connection goes on in memory, or waits for the store.
+        goes_on: bool,
+    },
+    /// The store works again.
+    StoreRecovered,
     /// The end; nothing follows.
     Closed(CloseReason),
     /// This subscriber was too slow; the oldest events were dropped.
@@ -229,12 +238,20 @@ pub enum ChannelEvent {
         /// How many.
         dropped: u64,
     },
-    /// Messages of this side waited too long while there was no link.
+    /// Messages of this side waited too long while there was no link, or passed their own
+    /// [deadline](crate::SendOptions::deadline).
     Expired {
         /// How many.
         count: u64,
     },
-    /// Messages of the peer that will never come.
+    /// Newer messages of the same [key](crate::SendOptions::supersede) took the place of messages
+    /// of this side before those were sent.
+    Superseded {
+        /// How many.
+        count: u64,
+    },
+    /// Messages of the peer that will never come. Neighbours that nobody has seen yet are told as
+    /// one, like the counts above.
     Gap {
         /// The first one's number.
         from: u64,
@@ -281,6 +298,12 @@ pub enum ServiceEvent {
         /// What went wrong.
         message: String,
     },
+    /// The service was taken over from another running host with the same identity, or from an
+    /// earlier run of this one whose lease had not ended. That one gets [`Displaced`](Self::Displaced).
+    TookOver,
+    /// Another running host with the same identity took the service over. This one ends; `Closed`
+    /// follows, and nothing brings it back by itself.
+    Displaced,
     /// The service has stopped; nothing follows.
     Closed,
     /// This subscriber was too slow; the oldest events were dropped.
@@ -293,6 +316,11 @@ pub enum ServiceEvent {
 /// An event that can say how many others were dropped before it.
 pub(crate) trait Laggable: Clone {
     fn lagged(missed: u64) -> Self;
+
+    /// Takes `next` up into this event, which nobody has seen yet, if one can say what both do.
+    fn join(&mut self, _next: &Self) -> bool {
+        false
+    }
 }
 
 macro_rules! laggable {
@@ -302,7 +330,29 @@ macro_rules! laggable {
         })*
     };
 }
-laggable!(ConnectionEvent ChannelEvent ServiceEvent);
+laggable!(ConnectionEvent ServiceEvent);
+
+impl Laggable for ChannelEvent {
+    fn lagged(missed: u64) -> Self {
+        Self::Lagged { missed }
+    }
+
+    /// Drops may come by the thousand. Each is told, but not each by an event of its own.
+    fn join(&mut self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Overflow { dropped: all }, Self::Overflow { dropped: more })
+            | (Self::Expired { count: all }, Self::Expired { count: more })
+            | (Self::Superseded { count: all }, Self::Superseded { count: more }) => *all += more,
+            (Self::Gap { to: end, cause: one, .. }, Self::Gap { from, to, cause })
+                if one == cause && *end + 1 == *from =>
+            {
+                *end = *to;
+            }
+            _ => return false,
+        }
+        true
+    }
+}
 
 /// A stream of events, from the moment of subscribing on; the first subscriber also gets the last
 /// few before. Ends after the closing event. A subscriber that lags by 256 events loses the oldest
@@ -321,12 +371,15 @@ struct Queue<T> {
 /// The most events kept for a subscriber.
 const KEPT: usize = 256;
 
-impl<T: Clone> Queue<T> {
+impl<T: Laggable> Queue<T> {
     fn new() -> Self {
         Self { events: VecDeque::new(), missed: 0, closed: false, waker: None }
     }
 
     fn push(&mut self, event: T) {
+        if self.events.back_mut().is_some_and(|last| last.join(&event)) {
+            return;
+        }
         if self.events.len() == KEPT {
             self.events.pop_front();
             self.missed += 1;

@@ -10,14 +10,17 @@ pub(crate) mod core;
 pub(crate) mod dialer;
 mod driver;
 mod events;
+mod options;
 pub(crate) mod service;
 mod shared;
 
 pub use self::channel::{Buffered, ChannelReceiver, ChannelSender, DurableChannel, Receipt};
 pub use self::connection::{ConnectionStats, DurableConnection, Rung};
-pub use self::core::{GapCause, SessionId};
+pub(crate) use self::core::WallClock;
+pub use self::core::{GapCause, SessionId, Undelivered};
 pub use self::events::{
     ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause, Events, Recovery, RecoveryCause,
     RecoveryRung, ServiceEvent,
 };
+pub use self::options::SendOptions;
 pub use self::service::{DurableService, ServiceInfo};

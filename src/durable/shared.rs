@@ -68,6 +68,16 @@ impl Shared {
         self.command(|session| session.close(crate::runtime::now()));
     }
 
+    /// Leaves without closing; done when [`closed`](Self::closed) says so.
+    pub(crate) fn detach(&self) {
+        self.command(Session::detach);
+    }
+
+    /// Nobody is interested any more: what outlives the process goes on later, the rest ends.
+    pub(crate) fn leave(&self) {
+        if self.lock().is_kept() { self.detach() } else { self.close() }
+    }
+
     /// The network of this machine changed.
     pub(crate) fn network_changed(&self, change: NetworkChange) {
         self.command(|session| session.handle_network_change(crate::runtime::now(), change));

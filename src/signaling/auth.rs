@@ -121,7 +121,7 @@ impl SignedRequest {
         }
         let (uuid, offers) = match &self.request {
             Request::Publish(publish) => (publish.uuid, publish.offers.as_slice()),
-            Request::AddOffers { uuid, offers } => (*uuid, offers.as_slice()),
+            Request::AddOffers { uuid, offers, .. } => (*uuid, offers.as_slice()),
             _ => return Ok(Verified { request: self.request, stamp: Some(self.stamp) }),
         };
         for offer in offers {

@@ -22,8 +22,8 @@ use super::caller::{Caller, nonsense};
 use super::negotiate::{MAX_CANDIDATES, add_candidates, establish, post};
 use super::subscription::{OfferNews, OfferRegistration, ServiceNews, ServiceRegistration, Subscription};
 use super::{
-    ErrorCode, Lease, Metadata, NewOffer, OfferId, Publish, Request, Response, ServiceFqn, ServiceUuid,
-    SignalingError, Username,
+    ErrorCode, InstanceId, Lease, Metadata, NewOffer, OfferId, Publish, Request, Response, ServiceFqn,
+    ServiceUuid, SignalingError, Username,
 };
 use crate::durable::service::schedule::{Granted, Output, Refusal, Schedule, ScheduleConfig, Ticket};
 use crate::error::DialError;
@@ -66,6 +66,8 @@ pub(crate) enum Notice {
     Published { uuid: ServiceUuid, expires_at: u64 },
     /// Its lease was renewed in time.
     Refreshed { expires_at: u64 },
+    /// It was taken over from another running host of this identity, or an earlier run.
+    TookOver,
     /// Something failed that is tried again, or cost one peer its connection.
     Error { context: HostContext, error: DialError },
     /// The service is over: a retry could not help. Nothing follows.
@@ -194,6 +196,7 @@ struct Service {
     uuid: ServiceUuid,
     salt: String,
     token_hash: Option<String>,
+    instance: InstanceId,
 }
 
 impl Service {
@@ -202,6 +205,7 @@ impl Service {
         Self {
             uuid: ServiceUuid::derive(&identity.public_key(), &config.username, &config.service, &salt),
             salt: URL_SAFE_NO_PAD.encode(salt),
+            instance: InstanceId::random(),
             token_hash: config.token.as_ref().map(|token| URL_SAFE_NO_PAD.encode(Sha256::digest(token))),
         }
     }
@@ -346,7 +350,11 @@ impl Worker {
             }
             Output::Upload(tickets) => {
                 let offers = self.described(&tickets);
-                let request = Request::AddOffers { uuid: self.shared.service.uuid, offers };
+                let request = Request::AddOffers {
+                    uuid: self.shared.service.uuid,
+                    instance: Some(self.shared.service.instance),
+                    offers,
+                };
                 self.ask(request, Done::Uploaded);
             }
             Output::TakeBack(tickets) => {
@@ -413,6 +421,10 @@ impl Worker {
                 self.offers.values().for_each(|held| held.pooled.notify_one());
                 self.schedule.handle_uploaded();
             }
+            Done::Uploaded(Err(error)) if error.code() == Some(ErrorCode::Displaced) => {
+                // Said again to the announcement that follows at once, and final there.
+                self.schedule.handle_upload_failed(now, Refusal::LeaseLost);
+            }
             Done::Uploaded(Err(error)) => {
                 self.schedule.handle_upload_failed(now, refusal(&error));
                 self.tell(Notice::Error { context: HostContext::Upload, error: error.into() });
@@ -445,6 +457,9 @@ impl Worker {
         } else {
             Notice::Published { uuid: self.shared.service.uuid, expires_at }
         });
+        if lease.took_over {
+            self.tell(Notice::TookOver);
+        }
         self.published = true;
     }
 
@@ -521,6 +536,7 @@ impl Worker {
             service: config.service.clone(),
             uuid: service.uuid,
             salt: service.salt.clone(),
+            instance: Some(service.instance),
             public: config.public,
             token_hash: service.token_hash.clone(),
             metadata: config.metadata.clone(),

@@ -185,6 +185,7 @@ mod tests {
             (Username::new("alice").unwrap(), ServiceFqn::new("chat", "1.0.0").unwrap());
         let salt = who.derive(Domain::ServiceSalt, &[]);
         Publish {
+            instance: None,
             uuid: ServiceUuid::derive(&who.public_key(), &username, &service, &salt),
             username,
             service,
@@ -200,6 +201,7 @@ mod tests {
     fn offers(who: &Identity, uuid: ServiceUuid) -> Request {
         let (id, sdp) = (OfferId::random(), "offer".to_owned());
         Request::AddOffers {
+            instance: None,
             uuid,
             offers: vec![NewOffer { id, signature: sign_offer(who, &uuid, &id, &sdp), sdp }],
         }

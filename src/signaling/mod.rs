@@ -34,7 +34,7 @@ pub use self::auth::{SignedRequest, Verified};
 #[cfg(feature = "http")]
 pub use self::http::{HttpSignaling, UrlError};
 pub use self::memory::MemorySignaling;
-pub use self::names::{NameError, OfferId, ServiceFqn, ServiceQuery, ServiceUuid, Username};
+pub use self::names::{InstanceId, NameError, OfferId, ServiceFqn, ServiceQuery, ServiceUuid, Username};
 use crate::identity::{PublicKey, Signature};
 use crate::runtime::{BoxFuture, BoxStream, MaybeSend, MaybeSync};
 
@@ -109,6 +109,8 @@ pub enum Request {
     },
     /// Adds offers to a service's pool.
     AddOffers {
+        /// The running host, as in [`Publish::instance`].
+        instance: Option<InstanceId>,
         /// The service.
         uuid: ServiceUuid,
         /// The offers, each signed by the host.
@@ -188,6 +190,11 @@ pub struct Publish {
     pub uuid: ServiceUuid,
     /// 16 bytes, unpadded base64url.
     pub salt: String,
+    /// Names the running host: drawn at random by each. Of several that publish one service the
+    /// newest has it; those it took it from are refused with [`ErrorCode::Displaced`]. A host
+    /// without one takes no part in that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
     /// Listed, or found only by uuid or exact name.
     pub public: bool,
     /// SHA-256 (unpadded base64url) of the access token needed to find a private service by name.
@@ -277,6 +284,9 @@ pub struct Lease {
     pub offers: usize,
     /// How many peers wait for an offer.
     pub wanted: usize,
+    /// The service was taken from another running host, or one that ended without a word.
+    #[serde(default)]
+    pub took_over: bool,
 }
 
 /// A published service as the directory shows it.
@@ -433,6 +443,9 @@ impl ErrorCode {
                 "Set this machine's clock: it may differ from the server's by five minutes at most."
             }
             Self::Replayed => "Sign each request anew, with a nonce of its own.",
+            Self::Displaced => {
+                "Run only one host of a service with one identity; stop the other one, then start this one again."
+            }
             Self::NotYours => "Use the identity that made it.",
             Self::UsernameTaken => "Choose another username, or use the identity that claimed this one.",
             Self::UsernameUnclaimed => "Claim the username first.",
@@ -499,6 +512,8 @@ error_codes! {
     Replayed "replayed" 409 false
     /// The thing belongs to another key.
     NotYours "not_yours" 403 false
+    /// Another running host with the same identity took the service over.
+    Displaced "displaced" 409 false
     /// The username belongs to another key.
     UsernameTaken "username_taken" 409 false
     /// The username is not claimed.

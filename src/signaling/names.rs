@@ -394,6 +394,37 @@ impl fmt::Display for OfferId {
 
 through_text!(OfferId);
 
+/// Names one running host: 16 bytes chosen at random, in text unpadded base64url.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId([u8; 16]);
+
+impl InstanceId {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(runtime::random())
+    }
+
+    /// The one of these bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl FromStr for InstanceId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        text.parse::<OfferId>().map(|id| Self(id.0))
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        OfferId(self.0).fmt(f)
+    }
+}
+
+through_text!(InstanceId);
+
 /// Longest version or requirement, in bytes: enough for any real one, and a bound.
 const MAX_VERSION: usize = 128;
 

@@ -46,6 +46,8 @@ struct TakeBody {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OffersBody {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instance: Option<InstanceId>,
     offers: Vec<NewOffer>,
 }
 
@@ -95,8 +97,8 @@ pub(crate) fn encode(request: &Request) -> HttpForm {
         Request::Resolve { target } => {
             ("POST", "/v1/resolve".to_owned(), json(&TargetBody { target: target.clone() }))
         }
-        Request::AddOffers { uuid, offers } => {
-            let body = json(&OffersBody { offers: offers.clone() });
+        Request::AddOffers { uuid, instance, offers } => {
+            let body = json(&OffersBody { instance: *instance, offers: offers.clone() });
             ("POST", format!("/v1/services/{uuid}/offers"), body)
         }
         Request::WithdrawOffers { uuid, offers } => {
@@ -155,8 +157,8 @@ pub(crate) fn decode(form: &HttpForm) -> Result<Request, SignalingError> {
         (["services", _], _) => return wrong_method("GET, PUT, DELETE"),
         (["services", uuid, "offers"], "POST") => {
             let uuid = name_in_path(uuid)?;
-            let OffersBody { offers } = from_json(&form.body)?;
-            return Ok(Request::AddOffers { uuid, offers });
+            let OffersBody { instance, offers } = from_json(&form.body)?;
+            return Ok(Request::AddOffers { uuid, instance, offers });
         }
         (["services", _, "offers"], _) => return wrong_method("POST"),
         (["services", uuid, "offers", "withdraw"], "POST") => {
@@ -311,6 +313,7 @@ pub(crate) mod tests {
         let service = ServiceFqn::new("com.example.chat", "1.2.3").unwrap();
         let uuid = ServiceUuid::derive(&identity.public_key(), &username, &service, &[1; 16]);
         let offer = OfferId::from_bytes([2; 16]);
+        let instance = InstanceId::from_bytes([3; 16]);
         let signature = auth::sign_offer(&identity, &uuid, &offer, "v=0\r\n");
         let offers = vec![NewOffer { id: offer, sdp: "v=0\r\n".into(), signature }];
         let by_name = ServiceTarget::Name {
@@ -330,6 +333,7 @@ pub(crate) mod tests {
                 service,
                 uuid,
                 salt: "AQEBAQEBAQEBAQEBAQEBAQ".into(),
+                instance: Some(instance),
                 public: true,
                 token_hash: None,
                 metadata,
@@ -339,7 +343,7 @@ pub(crate) mod tests {
             Request::Withdraw { uuid },
             Request::Resolve { target: by_uuid.clone() },
             Request::Resolve { target: by_name.clone() },
-            Request::AddOffers { uuid, offers },
+            Request::AddOffers { uuid, instance: Some(instance), offers },
             Request::WithdrawOffers { uuid, offers: vec![offer] },
             Request::Take { target: by_uuid, wait: Duration::from_secs(5) },
             Request::Take { target: by_name, wait: Duration::ZERO },
@@ -370,8 +374,14 @@ pub(crate) mod tests {
         };
         let claimed = Claim { username: published.username, owner: owner_key, claimed_at: 1, expires_at: 2 };
         let NewOffer { id, sdp, signature } = published.offers[0].clone();
-        let lease =
-            Lease { uuid: record.uuid, ttl: Duration::from_secs(3), expires_at: 4, offers: 1, wanted: 2 };
+        let lease = Lease {
+            uuid: record.uuid,
+            ttl: Duration::from_secs(3),
+            expires_at: 4,
+            offers: 1,
+            wanted: 2,
+            took_over: true,
+        };
         for (request, response) in [
             (claim, Response::Claimed(claimed.clone())),
             (owner, Response::Owner(None)),

@@ -5,14 +5,10 @@
 //! [`MemoryStore`] is for tests and for handing sessions from one client of a process to the
 //! next, `FileStore` for everything else.
 
-#[cfg(all(feature = "store", not(target_arch = "wasm32")))]
-mod file;
 mod memory;
 
 use bytes::Bytes;
 
-#[cfg(all(feature = "store", not(target_arch = "wasm32")))]
-pub use file::{FileStore, FileStoreConfig};
 pub use memory::MemoryStore;
 
 use crate::runtime::{BoxFuture, MaybeSend, MaybeSync};
@@ -90,7 +86,9 @@ pub enum StoreError {
         problem: String,
     },
     /// It is no store, or a damaged one. Nothing in it was changed.
-    #[error("{path} is damaged or no store of everlink ({problem}); it is left as it is: move it away or choose another directory")]
+    #[error(
+        "{path} is damaged or no store of everlink ({problem}); it is left as it is: move it away or choose another directory"
+    )]
     Corrupt {
         /// Where.
         path: String,
@@ -98,7 +96,9 @@ pub enum StoreError {
         problem: String,
     },
     /// A later release wrote it.
-    #[error("{path} has format {found}, this release reads up to {supported}: update everlink, or choose another directory")]
+    #[error(
+        "{path} has format {found}, this release reads up to {supported}: update everlink, or choose another directory"
+    )]
     Newer {
         /// Where.
         path: String,

@@ -53,7 +53,10 @@ async fn serve(signaling: &HttpSignaling, who: &Person, uuid: ServiceUuid, answe
         match events.next().await.expect("an event").expect("a good one").1 {
             Event::OfferWanted { wanted, .. } if wanted > 0 => {
                 let offers = (0..wanted).map(|_| who.new_offer(&uuid, "offer")).collect();
-                signaling.call(who.request(Request::AddOffers { uuid, offers })).await.unwrap();
+                signaling
+                    .call(who.request(Request::AddOffers { instance: None, uuid, offers }))
+                    .await
+                    .unwrap();
             }
             Event::Answered { .. } => seen += 1,
             _ => {}
@@ -115,7 +118,7 @@ async fn a_joiner_that_goes_away_takes_no_offer_with_it() {
     })
     .await;
     let offers = vec![alice.new_offer(&uuid, "offer")];
-    signaling.call(alice.request(Request::AddOffers { uuid, offers })).await.unwrap();
+    signaling.call(alice.request(Request::AddOffers { instance: None, uuid, offers })).await.unwrap();
     let request = bob.request(take(uuid, Duration::ZERO));
     assert!(matches!(signaling.call(request).await, Ok(Response::Taken(_))));
     drop(stream);
@@ -271,7 +274,7 @@ async fn an_exchange_takes_a_few_milliseconds() {
     let mut times = Vec::new();
     for _ in 0..30 {
         let offers = vec![alice.new_offer(&uuid, &"o".repeat(1500))];
-        hosting.call(alice.request(Request::AddOffers { uuid, offers })).await.unwrap();
+        hosting.call(alice.request(Request::AddOffers { instance: None, uuid, offers })).await.unwrap();
         let started = Instant::now();
         join(&joining, &bob, uuid).await;
         while !matches!(stream.next().await.unwrap().unwrap().1, Event::Answered { .. }) {}

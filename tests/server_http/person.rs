@@ -100,6 +100,7 @@ impl Person {
     pub fn publish(&self, user: &str, service: &str) -> Publish {
         let (username, service) = (Username::new(user).unwrap(), service.parse::<ServiceFqn>().unwrap());
         Publish {
+            instance: None,
             uuid: self.uuid(user, &service.to_string()).parse().unwrap(),
             username,
             service,

@@ -41,7 +41,7 @@ async fn names_services_and_uuids_are_there_after_a_restart_and_offers_are_not()
     let withdraw = alice.request(Request::Withdraw { uuid: gone });
     signaling.call(withdraw.clone()).await.unwrap();
     let offers = vec![alice.new_offer(&uuid, "offer")];
-    signaling.call(alice.request(Request::AddOffers { uuid, offers })).await.unwrap();
+    signaling.call(alice.request(Request::AddOffers { instance: None, uuid, offers })).await.unwrap();
     let mut stream = signaling.events(alice.request(Request::Events { cursor: None })).await.unwrap();
     let (cursor, _) = stream.next().await.unwrap().unwrap();
     server.stop().await;

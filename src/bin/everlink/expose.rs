@@ -54,10 +54,32 @@ pub async fn run(args: Expose, output: Output) -> Result<(), Failure> {
             },
             Some(ended) = sessions.join_next() => ended.unwrap_or(Ok(())),
             Some(event) = events.next() => {
-                if let ServiceEvent::Error { message, .. } = event {
-                    last_error = Some(message);
+                let told = match event {
+                    ServiceEvent::Error { message, .. } => {
+                        last_error.get_or_insert(message);
+                        None
+                    }
+                    ServiceEvent::TookOver => Some((
+                        "took_over",
+                        "this service was taken over from another running host with the same identity, or an earlier run",
+                    )),
+                    ServiceEvent::Displaced => {
+                        let what = "another running host with the same identity took this service over; run only one of them";
+                        last_error = Some(what.to_owned());
+                        Some(("displaced", what))
+                    }
+                    _ => None,
+                };
+                match told {
+                    Some((name, _)) if output.json => {
+                        tokio::task::block_in_place(|| output.event(json!({ "event": name, "uuid": info.uuid })))
+                    }
+                    Some((_, words)) => {
+                        complain(words);
+                        Ok(())
+                    }
+                    None => Ok(()),
                 }
-                Ok(())
             }
         };
     };

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::inbox::{Delivery, Inbox};
 use super::outbox::Outbox;
 use super::wire::Lossy;
-use crate::config::QueueConfig;
+use crate::config::{Priority, QueueConfig};
 use crate::durable::events::{ChannelEvent, EventSource};
 use crate::message::{Message, Utf8Bytes};
 
@@ -55,9 +55,13 @@ pub(crate) struct Channel {
     pub label: Utf8Bytes,
     pub lossy: Option<Lossy>,
     pub queue: QueueConfig,
+    /// Its lane among the channels that have something to send.
+    pub priority: Priority,
     pub outbox: Outbox,
     /// Absent until the peer has named its half.
     pub inbox: Option<Inbox>,
+    /// The peer's half and the number it began with.
+    pub peer_half: Option<(u32, u64)>,
     pub signals: std::sync::Arc<Signals>,
     /// The application has a handle; otherwise the channel waits to be accepted.
     pub claimed: bool,
@@ -77,8 +81,10 @@ impl Channel {
             label,
             lossy,
             queue,
+            priority: Priority::default(),
             outbox: Outbox::new(id.0),
             inbox: None,
+            peer_half: None,
             signals: std::sync::Arc::new(Signals::new()),
             claimed: false,
             closed: false,
@@ -110,6 +116,7 @@ impl Channel {
 
     /// The session is lost: what was received stays readable, the rest comes from a new half.
     pub(crate) fn restart(&mut self) {
+        self.peer_half = None;
         if let Some(mut inbox) = self.inbox.take() {
             self.ended |= inbox.is_ended();
             if self.ended {

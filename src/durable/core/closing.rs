@@ -10,7 +10,7 @@ use crate::error::{CloseReason, DialError};
 use crate::runtime::Instant;
 
 /// The end that answers a CLOSE waits this long for the other to hang up.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Closes for good: what is queued still goes out if it can before `close_timeout` ends.

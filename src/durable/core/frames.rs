@@ -28,6 +28,7 @@ impl Session {
         if let Err(misbehaviour) = self.receive(now, packet) {
             self.handle_misbehaviour(now, misbehaviour);
         }
+        self.touch();
         Whose::Ours
     }
 
@@ -134,6 +135,10 @@ impl Session {
         if channel.closed {
             inbox.discard();
         }
+        if self.saving.is_some() {
+            inbox.keep();
+        }
+        channel.peer_half = Some((half, first_seq));
         channel.inbox = Some(inbox);
         channel.signals.events.publish(ChannelEvent::Open);
         self.open_lossy(id);
@@ -248,6 +253,8 @@ impl Session {
             path.ack_now |= much;
             self.changed = true;
         }
+        self.changed |= self.saving.is_some();
+        self.touch();
     }
 
     /// What is to be done next.
@@ -255,17 +262,28 @@ impl Session {
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
+        if let Some(output) = self.poll_saving(now) {
+            return output;
+        }
         if let Some(packet) = self.packet(now)
             && let Some(path) = &self.path
         {
             return Output::Transmit { link: path.id, packet };
         }
-        // Building a packet may have told of something.
-        self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.deadline()))
+        // Building a packet may have told of something, or shown something to be saved.
+        let more = self.outputs.pop_front().or_else(|| self.poll_saving(now));
+        more.unwrap_or_else(|| Output::Timeout(self.deadline()))
     }
 
     /// The next packet for the link, if it takes one and there is something to say.
     fn packet(&mut self, now: Instant) -> Option<BytesMut> {
+        if self.is_held() {
+            return None;
+        }
+        // A timer may come late; what has passed its deadline must not go out all the same.
+        if self.path.as_ref().is_some_and(|path| !path.transmitting) && self.is_expiry_due(now) {
+            self.expire(now);
+        }
         let path = self.path.as_mut().filter(|path| !path.transmitting)?;
         let mut out = std::mem::take(&mut path.control);
         let mut elicits = !out.is_empty();
@@ -306,6 +324,7 @@ impl Session {
     fn put_ack(&mut self, out: &mut BytesMut) {
         let mut halves = Vec::new();
         let mut told = Vec::new();
+        let mut unsaved = false;
         let mut windows: u64 = 0;
         for (id, channel) in &mut self.channels {
             let Some(inbox) = &mut channel.inbox else { continue };
@@ -321,9 +340,13 @@ impl Session {
                     break;
                 }
             }
+            unsaved |= inbox.is_unsaved();
             if channel.is_over() {
                 told.push(*id);
             }
+        }
+        if unsaved {
+            self.touch();
         }
         let Some(path) = &mut self.path else { return };
         path.told_received = path.received;
@@ -335,14 +358,17 @@ impl Session {
         told.into_iter().for_each(|id| self.reap(id));
     }
 
-    /// Fills the packet from the channels, each in its turn.
+    /// Fills the packet from the channels: a lane before the ones below it, and within a lane each
+    /// in its turn.
     fn put_data(&mut self, out: &mut BytesMut, limit: usize) {
         let wants = |(id, channel): (&ChannelId, &super::channel::Channel)| {
-            channel.outbox.wants_to_transmit().then_some((*id, channel.outbox.waiting().bytes))
+            let waiting = channel.outbox.waiting().bytes;
+            channel.outbox.wants_to_transmit().then_some((*id, channel.priority.lane(), waiting))
         };
-        let after = self.channels.range(ChannelId(self.turn.0 + 1)..).filter_map(wants);
-        let turns: Vec<_> = after.chain(self.channels.range(..=self.turn).filter_map(wants)).collect();
-        let waiting: u64 = turns.iter().map(|(_, bytes)| *bytes + 64).sum();
+        let mut turns: Vec<_> = self.channels.iter().filter_map(wants).collect();
+        // Those after the one whose turn it was last come first.
+        turns.sort_unstable_by_key(|(id, lane, _)| (*lane, *id <= self.turns[*lane], *id));
+        let waiting: u64 = turns.iter().map(|(.., bytes)| *bytes + 64).sum();
         out.reserve((waiting.min(limit as u64) as usize + 64).saturating_sub(out.len()));
         // In the order of their numbers: the peer takes a lower one than it has seen for ended.
         for channel in self.channels.values_mut() {
@@ -351,10 +377,10 @@ impl Session {
             }
         }
         let start = out.len();
-        for (id, _) in turns {
+        for (id, lane, _) in turns {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
             let full = channel.outbox.transmit(out, start, limit);
-            self.turn = id;
+            self.turns[lane] = id;
             self.wake_writers(id);
             if full {
                 break;

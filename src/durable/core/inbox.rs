@@ -56,6 +56,9 @@ pub(crate) struct Inbox {
     received: u64,
     /// The newest message among them.
     last_message: u64,
+    /// Where the cursor was when it last had everything: a gap at the end counts as consumed, and
+    /// still does when a message follows.
+    floor: u64,
     received_bytes: u64,
     queue: VecDeque<Delivery>,
     partial: Option<Partial>,
@@ -68,6 +71,20 @@ pub(crate) struct Inbox {
     ended: bool,
     /// The application is gone: what arrives is dropped.
     discard: bool,
+    /// How far the core has looked at the reader's progress.
+    seen: u64,
+    /// With a store: what of the reader's progress is written there, and what is on its way.
+    saved: Option<Saved>,
+}
+
+/// How far a store knows the reader to be: cursors, and the bytes consumed up to them.
+#[derive(Clone, Copy, Debug)]
+struct Saved {
+    stored: u64,
+    stored_bytes: u64,
+    submitted: u64,
+    submitted_bytes: u64,
+    submitted_end: bool,
 }
 
 /// What a frame of the peer led to.
@@ -84,6 +101,7 @@ impl Inbox {
             half,
             received: first_seq - 1,
             last_message: first_seq - 1,
+            floor: 0,
             received_bytes: 0,
             queue: VecDeque::new(),
             partial: None,
@@ -93,7 +111,76 @@ impl Inbox {
             told: (first_seq - 1, INITIAL_WINDOW),
             ended: false,
             discard: false,
+            seen: first_seq - 1,
+            saved: None,
         }
+    }
+
+    /// From now on the peer hears only of progress that is in a store.
+    pub(crate) fn keep(&mut self) {
+        let at = self.cursor();
+        self.saved = Some(Saved {
+            stored: at,
+            stored_bytes: self.consumed.bytes.load(Ordering::Relaxed),
+            submitted: 0,
+            submitted_bytes: 0,
+            submitted_end: false,
+        });
+    }
+
+    /// The store is given up: the peer hears of progress at once again.
+    pub(crate) fn keep_no_more(&mut self) {
+        self.saved = None;
+    }
+
+    /// As a store had it: everything up to `consumed` was.
+    pub(crate) fn restored(half: u32, consumed: u64, ended: bool) -> Self {
+        let mut inbox = Self::new(half, consumed + 1);
+        inbox.ended = ended;
+        inbox.keep();
+        if let Some(saved) = &mut inbox.saved {
+            (saved.submitted, saved.submitted_end) = (consumed, ended);
+        }
+        inbox
+    }
+
+    /// Progress to be written: the cursor, and whether that is the end. Counts as on its way.
+    pub(crate) fn submit(&mut self) -> Option<(u64, bool)> {
+        let cursor = self.look();
+        let bytes = self.consumed.bytes.load(Ordering::Relaxed);
+        let ended = self.ended && cursor == self.received;
+        let saved = self.saved.as_mut()?;
+        if (cursor, ended) == (saved.submitted, saved.submitted_end) {
+            return None;
+        }
+        (saved.submitted, saved.submitted_bytes, saved.submitted_end) = (cursor, bytes, ended);
+        Some((cursor, ended))
+    }
+
+    /// What was on its way to the store is there. Returns whether the peer may hear of more.
+    pub(crate) fn handle_stored(&mut self) -> bool {
+        let Some(saved) = &mut self.saved else { return false };
+        let more = saved.submitted > saved.stored;
+        saved.stored = saved.stored.max(saved.submitted);
+        saved.stored_bytes = saved.stored_bytes.max(saved.submitted_bytes);
+        more
+    }
+
+    /// Whether there is progress that is not on its way to the store yet.
+    pub(crate) fn is_unsaved(&self) -> bool {
+        self.saved.as_ref().is_some_and(|saved| self.cursor() > saved.submitted)
+    }
+
+    /// How far the peer may be told that the application has come.
+    pub(crate) fn durable(&self) -> u64 {
+        let cursor = self.cursor();
+        self.saved.as_ref().map_or(cursor, |saved| saved.stored.min(cursor))
+    }
+
+    /// The cursor, which the core has seen now.
+    fn look(&mut self) -> u64 {
+        self.seen = self.cursor();
+        self.seen
     }
 
     pub(crate) fn consumed(&self) -> &Arc<Consumed> {
@@ -126,13 +213,19 @@ impl Inbox {
         let consumed = self.consumed.seq.load(Ordering::Acquire);
         // Messages that nobody will read are not acknowledged until the peer, too, has ended.
         let all = if self.discard { self.ended } else { consumed >= self.last_message };
-        if all { self.received } else { consumed }
+        if all { self.received } else { consumed.max(self.floor) }
     }
 
     /// How many bytes the peer may have under way beyond the cursor. A message in pieces must fit
     /// whatever its size, so what arrived of it is added.
     pub(crate) fn window(&self) -> u64 {
-        self.window + self.partial.as_ref().map_or(0, |partial| partial.data.len() as u64)
+        // What was consumed and waits for the store takes no memory here, so it takes no credit:
+        // the peer shall not have to wait for a disk.
+        let consumed = self.consumed.bytes.load(Ordering::Relaxed);
+        let storing = self.saved.as_ref().map_or(0, |saved| consumed.saturating_sub(saved.stored_bytes));
+        self.window
+            + storing.min(MAX_WINDOW)
+            + self.partial.as_ref().map_or(0, |partial| partial.data.len() as u64)
     }
 
     /// Opens the window for a reader that keeps up, as long as `budget` allows. Returns by how much.
@@ -153,7 +246,8 @@ impl Inbox {
 
     /// The cursor and window, if the peer does not know them yet.
     pub(crate) fn news(&mut self) -> Option<(u64, u64)> {
-        let news = (self.cursor(), self.window());
+        self.look();
+        let news = (self.durable(), self.window());
         (news != self.told).then(|| {
             self.told = news;
             news
@@ -172,7 +266,17 @@ impl Inbox {
             return true; // nothing left to consume
         }
         self.consumed.asleep.store(true, Ordering::Release);
-        self.cursor() == self.told.0
+        self.cursor() == self.seen
+    }
+
+    /// From now on the reader tells of its progress by itself.
+    pub(crate) fn watch(&mut self) {
+        loop {
+            self.look();
+            if self.fall_asleep() {
+                return;
+            }
+        }
     }
 
     /// The link is gone: half a message will come again whole, and nothing told is remembered.
@@ -278,6 +382,9 @@ impl Inbox {
     fn accept(&mut self, seq: u64, message: Message, bounds: Bounds) -> Result<(), Misbehaviour> {
         if message.len() as u64 > bounds.max_message {
             return Err(Misbehaviour::TooLarge(message.len() as u64));
+        }
+        if self.consumed.seq.load(Ordering::Acquire) >= self.last_message {
+            self.floor = self.received;
         }
         self.received = seq;
         if self.discard {

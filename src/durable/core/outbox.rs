@@ -3,12 +3,17 @@
 //! A message leaves the outbox when the peer acknowledges that it was consumed, or when the queue
 //! policy drops it; what was dropped stays as a gap, so that the peer hears of it.
 
-use std::collections::{BTreeMap, VecDeque};
+mod policy;
+mod saved;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::BytesMut;
 
+use self::saved::Saved;
 use super::wire::{self, DataFrame, GapCause, Lossy};
+use crate::durable::options::{Key, SendTerms};
 use crate::error::Misbehaviour;
 use crate::message::Message;
 use crate::runtime::Instant;
@@ -17,15 +22,35 @@ use crate::runtime::Instant;
 pub(crate) const OVERHEAD: usize = 32;
 /// Dropped ranges that are remembered for the receipts of their messages.
 const MAX_DROPPED: usize = 4096;
+/// Gaps side by side that are kept apart for their causes. Beyond, neighbours are told to the peer
+/// as one, with the newest cause, so that memory stays bounded whatever is dropped meanwhile.
+const MAX_GAPS: usize = 1024;
 
 /// What a message costs in windows and queues.
 pub(crate) fn cost(message: &Message) -> u64 {
     (message.len() + OVERHEAD) as u64
 }
 
+/// A message and all that is known of it on this side.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Queued {
+    pub message: Message,
+    pub queued_at: Instant,
+    /// Dropped from here on, unless it was transmitted.
+    pub deadline: Option<Instant>,
+    /// A newer message of the same key replaces it.
+    pub key: Option<Key>,
+}
+
+impl Queued {
+    pub(crate) fn new(message: Message, queued_at: Instant, terms: SendTerms) -> Self {
+        Self { message, queued_at, deadline: terms.deadline, key: terms.key }
+    }
+}
+
 #[derive(Debug)]
 enum Entry {
-    Message { seq: u64, message: Message, queued_at: Instant },
+    Message { seq: u64, queued: Queued },
     Gap { from: u64, to: u64, cause: GapCause },
     End { seq: u64 },
 }
@@ -74,6 +99,15 @@ impl Count {
     }
 }
 
+/// What a resume led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resumed {
+    /// Messages that go out again.
+    pub replayed: u64,
+    /// Messages that did not arrive and need not, since a newer one of their key waits.
+    pub superseded: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Outbox {
     /// Our number of the half-channel.
@@ -107,6 +141,14 @@ pub(crate) struct Outbox {
     dropped: BTreeMap<u64, (u64, GapCause)>,
     forgotten: u64,
     ended: bool,
+    /// With a store: what of all this is written there.
+    saved: Option<Saved>,
+    /// The peer has said on the current link where it stopped.
+    settled: bool,
+    /// The newest message held of each key.
+    keys: HashMap<Key, u64>,
+    /// Deadlines of what waits and is known not to have arrived.
+    deadlines: BTreeSet<(Instant, u64)>,
 }
 
 /// The window that a half-channel begins with, until the peer's first ACK says otherwise.
@@ -132,18 +174,23 @@ impl Outbox {
             dropped: BTreeMap::new(),
             forgotten: 0,
             ended: false,
+            saved: None,
+            settled: false,
+            keys: HashMap::new(),
+            deadlines: BTreeSet::new(),
         }
     }
 
     /// Takes a message and returns its number.
-    pub(crate) fn push(&mut self, message: Message, now: Instant) -> u64 {
+    pub(crate) fn push(&mut self, queued: Queued) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
-        let cost = cost(&message);
+        let cost = cost(&queued.message);
         self.waiting.add(cost);
         self.fresh.add(cost);
         self.held.add(cost);
-        self.entries.push_back(Entry::Message { seq, message, queued_at: now });
+        self.note_terms(seq, &queued);
+        self.entries.push_back(Entry::Message { seq, queued });
         seq
     }
 
@@ -185,7 +232,7 @@ impl Outbox {
 
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.entries.iter().find_map(|entry| match entry {
-            Entry::Message { queued_at, .. } => Some(*queued_at),
+            Entry::Message { queued, .. } => Some(queued.queued_at),
             _ => None,
         })
     }
@@ -195,6 +242,12 @@ impl Outbox {
             && seq <= to
         {
             return Fate::Dropped(cause);
+        }
+        // Neighbours of it may be forgotten while it waits.
+        match self.find(seq).and_then(|index| self.entries.get(index)) {
+            Some(Entry::Message { .. }) => return Fate::Pending,
+            Some(Entry::Gap { cause, .. }) => return Fate::Dropped(*cause),
+            _ => {}
         }
         if seq <= self.forgotten {
             Fate::Forgotten
@@ -249,8 +302,8 @@ impl Outbox {
         let mut expired = 0;
         while let Some(entry) = self.entries.get(index) {
             match entry {
-                Entry::Message { queued_at, .. } => {
-                    if now.saturating_duration_since((*queued_at).max(since)) < max_age {
+                Entry::Message { queued, .. } => {
+                    if now.saturating_duration_since(queued.queued_at.max(since)) < max_age {
                         break;
                     }
                     index = self.drop_at(index, GapCause::Expired);
@@ -265,7 +318,7 @@ impl Outbox {
     /// When the oldest message that was never transmitted expires.
     pub(crate) fn expires_at(&self, max_age: Duration, since: Instant) -> Option<Instant> {
         self.entries.range(self.first_fresh()..).find_map(|entry| match entry {
-            Entry::Message { queued_at, .. } => (*queued_at).max(since).checked_add(max_age),
+            Entry::Message { queued, .. } => queued.queued_at.max(since).checked_add(max_age),
             _ => None,
         })
     }
@@ -289,7 +342,7 @@ impl Outbox {
         let mut index = 0;
         while let Some(entry) = self.entries.get(index) {
             index = match entry {
-                Entry::Message { seq, message, .. } if doomed(*seq, message) => self.drop_at(index, cause),
+                Entry::Message { seq, queued } if doomed(*seq, &queued.message) => self.drop_at(index, cause),
                 _ => index + 1,
             };
         }
@@ -298,8 +351,14 @@ impl Outbox {
     /// Turns the message at `index` into a gap, joined with its neighbours of the same cause.
     /// Returns where to look next.
     fn drop_at(&mut self, index: usize, cause: GapCause) -> usize {
-        let Entry::Message { seq, ref message, .. } = self.entries[index] else { return index + 1 };
-        let cost = cost(message);
+        let Some(Entry::Message { seq, .. }) = self.entries.get(index) else { return index + 1 };
+        let seq = *seq;
+        let gap = Entry::Gap { from: seq, to: seq, cause };
+        let Entry::Message { queued, .. } = std::mem::replace(&mut self.entries[index], gap) else {
+            return index + 1;
+        };
+        self.forget_terms(seq, &queued);
+        let cost = cost(&queued.message);
         self.held.sub(cost);
         if seq > self.transmitted {
             self.fresh.sub(cost);
@@ -310,8 +369,8 @@ impl Outbox {
             self.next -= 1;
             let requeued = self.next - index;
             for at in index + 1..index + 1 + requeued {
-                if let Entry::Message { message, .. } = &self.entries[at] {
-                    let cost = (message.len() + OVERHEAD) as u64;
+                if let Entry::Message { queued, .. } = &self.entries[at] {
+                    let cost = (queued.message.len() + OVERHEAD) as u64;
                     self.in_flight -= cost;
                     self.waiting.add(cost);
                 }
@@ -325,25 +384,40 @@ impl Outbox {
                 self.offset = 0;
             }
         }
-        self.entries[index] = Entry::Gap { from: seq, to: seq, cause };
+        if let Some(saved) = &mut self.saved {
+            saved.note_dropped(seq);
+        }
         self.remember_dropped(seq, cause);
-        if let Some(Entry::Gap { from, cause: other, .. }) = self.entries.get(index + 1)
-            && *other == cause
-            && *from == seq + 1
+        if let Some(Entry::Gap { cause: other, .. }) = self.entries.get(index + 1)
+            && self.joins(*other, cause)
             && let Some(Entry::Gap { to: end, .. }) = self.entries.remove(index + 1)
         {
             self.entries[index] = Entry::Gap { from: seq, to: end, cause };
         }
-        if index > self.next
-            && let Entry::Gap { to: end, .. } = self.entries[index]
-            && let Entry::Gap { to, cause: other, .. } = &mut self.entries[index - 1]
-            && *other == cause
-        {
-            *to = end;
-            self.entries.remove(index);
-            return index;
+        if index > self.next && self.join_with_previous(index) { index } else { index + 1 }
+    }
+
+    /// Whether neighbouring gaps of these causes are one.
+    fn joins(&self, one: GapCause, other: GapCause) -> bool {
+        // Between messages there is one gap at least, and never more of the same cause.
+        let entries = self.entries.len();
+        one == other || entries.saturating_sub(2 * self.held.messages) > MAX_GAPS
+    }
+
+    /// Joins the gap at `index` with the one before it, if there is one of its kind.
+    fn join_with_previous(&mut self, index: usize) -> bool {
+        let Some(before) = index.checked_sub(1) else { return false };
+        let (Entry::Gap { from, cause: one, .. }, Entry::Gap { to, cause, .. }) =
+            (&self.entries[before], &self.entries[index])
+        else {
+            return false;
+        };
+        if !self.joins(*one, *cause) {
+            return false;
         }
-        index + 1
+        self.entries[before] = Entry::Gap { from: *from, to: *to, cause: *cause };
+        self.entries.remove(index);
+        true
     }
 
     fn remember_dropped(&mut self, seq: u64, cause: GapCause) {
@@ -370,23 +444,39 @@ impl Outbox {
         self.offset = 0;
         self.in_flight = 0;
         self.announced = false;
+        self.settled = false;
         self.waiting = self.held;
     }
 
     /// The session is lost: what was on its way may or may not have arrived and is given up; the
     /// rest waits for the next session, whose half-channel begins where the peer must hear of it.
-    pub(crate) fn restart(&mut self) {
+    /// Returns what was given up.
+    pub(crate) fn restart(&mut self) -> Vec<Message> {
         self.rewind();
         let transmitted = self.transmitted;
+        let sent = |entry: &Entry| match entry {
+            Entry::Message { seq, queued } if *seq <= transmitted => Some(queued.message.clone()),
+            _ => None,
+        };
+        let given_up = self.entries.iter().filter_map(sent).collect();
         self.drop_if(GapCause::SessionLost, |seq, _| seq <= transmitted);
         self.ever_announced = false;
         self.window = INITIAL_WINDOW;
         self.acked = self.entries.front().map_or(self.next_seq, Entry::first_seq) - 1;
         self.transmitted = self.acked;
+        given_up
     }
 
-    /// A link is back and the peer says where it stopped. Returns how many messages go out again.
-    pub(crate) fn resume(&mut self, consumed: u64, received: u64, window: u64) -> Result<u64, Misbehaviour> {
+    /// A link is back and the peer says where it stopped.
+    pub(crate) fn resume(
+        &mut self,
+        consumed: u64,
+        received: u64,
+        window: u64,
+    ) -> Result<Resumed, Misbehaviour> {
+        if consumed < self.acked {
+            return Err(Misbehaviour::Rewound { told: self.acked, now: consumed });
+        }
         self.rewind();
         self.announced = true;
         self.handle_ack(consumed, window)?;
@@ -395,22 +485,31 @@ impl Outbox {
         }
         // What the peer holds, but has not consumed, is kept and not sent again.
         while self.next < self.entries.len() && self.entries[self.next].last_seq() <= received {
-            if let Entry::Message { message, .. } = &self.entries[self.next] {
-                let cost = cost(message);
+            if let Entry::Message { queued, .. } = &self.entries[self.next] {
+                let cost = cost(&queued.message);
                 self.in_flight += cost;
                 self.waiting.sub(cost);
             }
             self.next += 1;
         }
-        let again = |entry: &&Entry| entry.last_seq() <= self.transmitted;
+        let superseded = self.settle();
+        let again = |entry: &&Entry| entry.first_seq() <= self.transmitted;
         let replayed = self.entries.range(self.next..).take_while(again);
-        Ok(replayed.filter(|entry| matches!(entry, Entry::Message { .. })).count() as u64)
+        let replayed = replayed.filter(|entry| matches!(entry, Entry::Message { .. })).count() as u64;
+        Ok(Resumed { replayed, superseded })
+    }
+
+    /// Whether the store, if there is one, has it.
+    fn is_saved(&self, entry: &Entry) -> bool {
+        self.saved.as_ref().is_none_or(|saved| entry.last_seq() <= saved.stored())
     }
 
     /// The peer knows this half-channel no more because it ended there.
     pub(crate) fn forget_all(&mut self) {
         self.acked = self.last_seq();
         self.entries.clear();
+        self.keys.clear();
+        self.deadlines.clear();
         self.waiting = Count::default();
         self.fresh = Count::default();
         self.held = Count::default();
@@ -436,8 +535,9 @@ impl Outbox {
             let front = self.entries.pop_front();
             let sent = self.next > 0;
             self.next = self.next.saturating_sub(1);
-            if let Some(Entry::Message { message, .. }) = front {
-                let cost = cost(&message);
+            if let Some(Entry::Message { seq, queued }) = front {
+                self.forget_terms(seq, &queued);
+                let cost = cost(&queued.message);
                 self.held.sub(cost);
                 if sent {
                     self.in_flight -= cost;
@@ -454,15 +554,31 @@ impl Outbox {
 
     /// Whether there is something to transmit now, inside the peer's window.
     pub(crate) fn wants_to_transmit(&self) -> bool {
+        if self.saved.as_ref().is_some_and(|saved| !saved.is_open()) {
+            return false;
+        }
         match self.entries.get(self.next) {
             None => !self.announced && !self.ended,
-            Some(Entry::Message { message, .. }) => {
-                self.in_flight == 0
-                    || self.offset > 0 && self.in_flight < self.window
-                    || self.in_flight + (cost(message)).min(MIN_PIECE) <= self.window
+            Some(entry) if !self.is_saved(entry) => false,
+            Some(Entry::Message { queued, .. }) => self.has_window(&queued.message),
+            // A gap goes out with the message that follows it, so that gaps before one that waits
+            // for the peer's window grow together instead of costing a packet each.
+            Some(Entry::Gap { .. }) => {
+                let mut rest = self.entries.range(self.next..);
+                match rest.find(|entry| !matches!(entry, Entry::Gap { .. })) {
+                    Some(Entry::Message { queued, .. }) => self.has_window(&queued.message),
+                    _ => true,
+                }
             }
-            Some(_) => true,
+            Some(Entry::End { .. }) => true,
         }
+    }
+
+    /// Whether the peer's window lets the next message go on.
+    fn has_window(&self, message: &Message) -> bool {
+        self.in_flight == 0
+            || self.offset > 0 && self.in_flight < self.window
+            || self.in_flight + cost(message).min(MIN_PIECE) <= self.window
     }
 
     /// Names the half-channel to the peer, if it does not know it. Returns whether it fitted.
@@ -473,6 +589,9 @@ impl Outbox {
         label: &str,
         lossy: Option<Lossy>,
     ) -> bool {
+        if self.saved.as_ref().is_some_and(|saved| !saved.is_open()) {
+            return true;
+        }
         // With nothing left after its end there is nothing to name.
         if !self.announced && !self.is_finished() {
             if out.len() + wire::open_len(label) > limit {
@@ -490,6 +609,9 @@ impl Outbox {
     /// begin at `start`. Returns whether the packet is full for this half-channel.
     pub(crate) fn transmit(&mut self, out: &mut BytesMut, start: usize, limit: usize) -> bool {
         while let Some(entry) = self.entries.get(self.next) {
+            if !self.wants_to_transmit() {
+                return false;
+            }
             match entry {
                 Entry::Gap { from, to, cause } => {
                     if out.len() + wire::SKIP_LEN > limit {
@@ -497,7 +619,10 @@ impl Outbox {
                     }
                     wire::put_skip(out, self.half, *from, *to, *cause);
                     self.transmitted = self.transmitted.max(*to);
-                    self.next += 1;
+                    // Until the peer's reader moves on, this may happen any number of times.
+                    if !self.join_with_previous(self.next) {
+                        self.next += 1;
+                    }
                 }
                 Entry::End { seq } => {
                     if out.len() + wire::SKIP_LEN > limit {
@@ -507,11 +632,8 @@ impl Outbox {
                     self.transmitted = self.transmitted.max(*seq);
                     self.next += 1;
                 }
-                Entry::Message { message, .. } => {
-                    if !self.wants_to_transmit() {
-                        return false;
-                    }
-                    let whole = wire::DATA_HEADER + wire::message_len(message.len());
+                Entry::Message { queued, .. } => {
+                    let whole = wire::DATA_HEADER + wire::message_len(queued.message.len());
                     let room = limit.saturating_sub(out.len());
                     // A message that fits into no packet, or just not into one that it would have
                     // to itself but for other frames, goes in pieces.
@@ -534,7 +656,8 @@ impl Outbox {
     /// As many whole messages as fit, at least one.
     fn whole_messages(&mut self, out: &mut BytesMut, limit: usize) {
         let mut frame = None;
-        while let Some(Entry::Message { seq, message, .. }) = self.entries.get(self.next) {
+        while let Some(Entry::Message { seq, queued }) = self.entries.get(self.next) {
+            let message = &queued.message;
             let fits = out.len() + wire::message_len(message.len()) <= limit;
             if frame.as_ref().is_some_and(|frame: &DataFrame| frame.is_full() || !fits)
                 || !self.wants_to_transmit()
@@ -544,6 +667,9 @@ impl Outbox {
             let frame = frame.get_or_insert_with(|| DataFrame::begin(out, self.half, *seq));
             frame.put(out, message);
             let cost = cost(message);
+            if let Some(deadline) = queued.deadline {
+                self.deadlines.remove(&(deadline, *seq));
+            }
             if *seq > self.transmitted {
                 self.transmitted = *seq;
                 self.fresh.sub(cost);
@@ -559,13 +685,17 @@ impl Outbox {
 
     /// The next piece of a large message. Returns whether there was no room for one.
     fn fragment(&mut self, out: &mut BytesMut, room: usize, alone: bool) -> bool {
-        let Some(Entry::Message { seq, message, .. }) = self.entries.get(self.next) else { return false };
+        let Some(Entry::Message { seq, queued }) = self.entries.get(self.next) else { return false };
+        let message = &queued.message;
         let left = message.len() - self.offset;
         let length = left.min(room.saturating_sub(wire::DATA_HEADER));
         if length == 0 || (length < left && length < MIN_PIECE as usize && !alone) {
             return true;
         }
         wire::put_fragment(out, self.half, *seq, message, self.offset, length);
+        if let Some(deadline) = queued.deadline {
+            self.deadlines.remove(&(deadline, *seq));
+        }
         if *seq > self.transmitted {
             self.transmitted = *seq;
             self.fresh.sub(cost(message));

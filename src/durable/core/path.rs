@@ -244,6 +244,9 @@ impl Session {
             channel.outbox.rewind();
             if let Some(inbox) = &mut channel.inbox {
                 inbox.rewind();
+                if self.saving.is_some() {
+                    inbox.watch();
+                }
             }
         }
     }

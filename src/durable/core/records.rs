@@ -66,6 +66,11 @@ pub(crate) fn after(prefix: &[u8]) -> Bytes {
     [prefix, &[0xff]].concat().into()
 }
 
+/// The key after every key of a kind and half.
+pub(super) fn after_half(session: &[u8], kind: Kind, half: u32) -> Bytes {
+    key(session, kind, half.saturating_add(1), 0)
+}
+
 /// What a session is, beside its channels.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SessionRecord {
@@ -287,8 +292,7 @@ pub(super) fn entries(value: &Bytes) -> Result<Vec<SavedEntry>, BadRecord> {
         entries.push(match from.u8()? {
             GAP => {
                 let to = from.u64()?;
-                let cause =
-                    GapCause::from_code(from.u8()?).ok_or(BadRecord("a gap of an unknown cause"))?;
+                let cause = GapCause::from_code(from.u8()?).ok_or(BadRecord("a gap of an unknown cause"))?;
                 SavedEntry::Gap { to, cause }
             }
             END => SavedEntry::End,

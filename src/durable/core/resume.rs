@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::RngExt as _;
 
+use super::closing::LINGER;
 use super::handshake::{Hello, Incarnation, Refuse, RefuseCode, Terms, Welcome};
 use super::path::{LEAST_WINDOW, LinkId, LinkInfo, Path, Phase, Whose, charge};
 use super::session::{DialId, Output, Session};
@@ -108,7 +109,20 @@ impl Session {
             path.control = frame;
             path.received = charge(received);
         }
-        let replayed = self.apply(&hello.terms, now)?;
+        let replayed = match self.apply(&hello.terms, now) {
+            Err(error) if self.is_rewound(&error) => {
+                let text = "one side was put back to an older state".to_owned();
+                let refuse = Refuse { code: RefuseCode::UnknownSession, text };
+                if let Some(path) = &mut self.path {
+                    path.control = refuse.encode(&self.identity, info.binding, body);
+                    path.phase = Phase::Lingering { deadline: now + LINGER };
+                }
+                let unacked = self.unacked();
+                self.finish(CloseReason::SessionLost { unacked });
+                return Ok(());
+            }
+            applied => applied?,
+        };
         if took_over {
             self.event(ConnectionEvent::TookOver);
         }
@@ -140,8 +154,18 @@ impl Session {
         if welcome.session != self.id || (known && !welcome.resumed) {
             return Err(Misbehaviour::OutOfPlace);
         }
-        self.secret = Some(welcome.secret.clone());
-        let replayed = self.apply(&welcome.terms, now)?;
+        if !known {
+            self.secret = Some(welcome.secret.clone());
+            self.hold();
+        }
+        let replayed = match self.apply(&welcome.terms, now) {
+            Err(error) if self.is_rewound(&error) => {
+                self.drop_path();
+                self.session_lost(now);
+                return Ok(());
+            }
+            applied => applied?,
+        };
         if let Some(path) = &mut self.path {
             path.phase = Phase::Live;
         }
@@ -193,12 +217,27 @@ impl Session {
         let ids: Vec<_> = self.channels.keys().copied().collect();
         for id in ids {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
-            channel.outbox.restart();
+            let given_up = channel.outbox.restart().into_iter();
+            self.undelivered.extend(given_up.map(|message| super::Undelivered {
+                label: channel.label.to_string(),
+                message,
+                may_have_arrived: true,
+            }));
             channel.restart();
             channel.signals.settled.notify_waiters();
             channel.signals.readable.wake();
         }
+        self.save_anew();
         self.attempt(now);
+    }
+
+    /// Whether one side's store is older than what it said before, so that what lies between is gone.
+    fn is_rewound(&self, error: &Misbehaviour) -> bool {
+        match error {
+            Misbehaviour::Rewound { .. } => true,
+            Misbehaviour::AckOfUnsent(_) => self.restored,
+            _ => false,
+        }
     }
 
     /// Takes over what the other side says of itself. Returns how many messages go out again.
@@ -209,7 +248,7 @@ impl Session {
         }
         let max_message = terms.max_message;
         let mut replayed = 0;
-        let since = self.down_since.unwrap_or(now);
+        let since = Some(self.down_since.unwrap_or(now));
         let ids: Vec<_> = self.channels.keys().copied().collect();
         for id in ids {
             let Some(channel) = self.channels.get_mut(&id) else { continue };
@@ -220,24 +259,29 @@ impl Session {
                     channel.outbox.forget_all();
                     channel.signals.settled.notify_waiters();
                     self.reap(id);
+                } else {
+                    // It has not heard of the channel, so nothing of it has arrived.
+                    let superseded = channel.outbox.settle();
+                    self.note_superseded(id, superseded);
+                    self.expire_channel(id, now, since, true);
                 }
                 continue;
             };
             let waiting = channel.outbox.waiting().messages;
-            replayed += channel.outbox.resume(cursor.consumed, cursor.received, cursor.window)?;
-            if channel.outbox.waiting().messages < waiting {
+            let resumed = channel.outbox.resume(cursor.consumed, cursor.received, cursor.window)?;
+            replayed += resumed.replayed;
+            if channel.outbox.waiting().messages + (resumed.superseded as usize) < waiting {
                 // The last link carried something, though it did not live to hear of it.
                 self.dialing.fruitless = 0;
             }
-            if let Some(max_age) = channel.queue.max_age {
-                let expired = channel.outbox.expire(now, max_age, since, true);
-                self.note_expired(id, expired);
-            }
+            self.note_superseded(id, resumed.superseded);
+            self.expire_channel(id, now, since, true);
             if let Some(channel) = self.channels.get(&id) {
                 channel.signals.settled.notify_waiters();
                 channel.signals.writable.notify_waiters();
             }
         }
+        self.restored = false;
         self.counters.replayed += replayed;
         Ok(replayed)
     }

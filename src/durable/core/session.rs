@@ -17,17 +17,20 @@ use super::channel::{Channel, ChannelId, Signals};
 use super::dialing::Dialing;
 use super::handshake::{Incarnation, Resume, SessionId, SessionSecret, Terms};
 use super::inbox::{Bounds, Consumed, Delivery, Inbox};
-use super::outbox::{Count, Fate, Outbox, cost};
+use super::outbox::{Count, Fate, Outbox, Queued, cost};
 use super::path::{LinkId, Path};
 use super::recovery::Recoveries;
+use super::saving::{Saving, Undelivered};
 use super::wire::{GapCause, MAX_LABEL};
-use crate::config::{ChannelConfig, ConnectionConfig, QueueConfig, WhenFull};
+use crate::config::{ChannelConfig, ConnectionConfig, Priority, QueueConfig, WhenFull};
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState};
+use crate::durable::options::SendTerms;
 use crate::error::{ChannelError, CloseReason, Misbehaviour, SendError};
 use crate::identity::{Identity, PublicKey};
 use crate::link::LossyConfig;
 use crate::message::{Message, Utf8Bytes};
 use crate::runtime::Instant;
+use crate::store::Batch;
 
 /// What the driver has to do.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub(crate) enum Output {
     SendLossy { link: LinkId, stream: u16, data: BytesMut },
     /// Tell the application.
     Event(ConnectionEvent),
+    /// Make durable, then [`Session::handle_stored`]. There is one at a time.
+    Store(Batch),
     /// Tell the application what the connection is now.
     State(ConnectionState),
     /// Drained. Come back at this time at the latest.
@@ -80,6 +85,7 @@ pub(crate) struct Counters {
     pub deduplicated: u64,
     pub expired: u64,
     pub overflowed: u64,
+    pub superseded: u64,
     pub reconnects: u64,
     pub probes: u64,
 }
@@ -101,13 +107,13 @@ pub(crate) struct Session {
     pub(super) channels: BTreeMap<ChannelId, Channel>,
     /// The channel for each half of the peer's.
     pub(super) by_half: BTreeMap<u32, ChannelId>,
-    by_label: BTreeMap<Utf8Bytes, ChannelId>,
+    pub(super) by_label: BTreeMap<Utf8Bytes, ChannelId>,
     /// Opened by the peer and not claimed yet.
-    incoming: VecDeque<ChannelId>,
+    pub(super) incoming: VecDeque<ChannelId>,
     pub(super) last_half: u32,
     pub(super) last_peer_half: u32,
-    /// Where the next packet begins to look, so that every channel gets its turn.
-    pub(super) turn: ChannelId,
+    /// Where the next packet begins to look in each lane, so that every channel gets its turn.
+    pub(super) turns: [ChannelId; Priority::LANES],
 
     pub(super) path: Option<Path>,
     pub(super) dialing: Dialing,
@@ -126,6 +132,16 @@ pub(crate) struct Session {
     /// Wakes the driver.
     pub(super) changed: bool,
     pub(super) accepts: Arc<Notify>,
+    /// With a store.
+    pub(super) saving: Option<Saving>,
+    /// Leaves as soon as everything is stored.
+    pub(super) detaching: bool,
+    /// It comes from a store, and the peer has not confirmed it yet.
+    pub(super) restored: bool,
+    /// The store failed, and the session goes on without it.
+    pub(super) forsaken: bool,
+    /// Given up with sessions that were lost.
+    pub(super) undelivered: Vec<Undelivered>,
 }
 
 impl Session {
@@ -160,11 +176,11 @@ impl Session {
         secret: Option<SessionSecret>,
         config: ConnectionConfig,
         now: Instant,
-        mut rng: StdRng,
+        rng: StdRng,
     ) -> Self {
         Self {
             role,
-            incarnation: Incarnation(rand::RngExt::random(&mut rng)),
+            incarnation: Incarnation([0; 16]),
             peer_max_message: config.max_message as u64,
             config,
             identity,
@@ -179,7 +195,7 @@ impl Session {
             incoming: VecDeque::new(),
             last_half: 0,
             last_peer_half: 0,
-            turn: ChannelId(0),
+            turns: [ChannelId(0); Priority::LANES],
             path: None,
             dialing: Dialing::default(),
             closing: None,
@@ -192,11 +208,21 @@ impl Session {
             outputs: VecDeque::new(),
             changed: false,
             accepts: Arc::new(Notify::new()),
+            saving: None,
+            detaching: false,
+            restored: false,
+            forsaken: false,
+            undelivered: Vec::new(),
         }
     }
 
     pub(crate) fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// Names this run of the process: unlike every other, whatever the seed. Before the first link.
+    pub(crate) fn set_incarnation(&mut self, incarnation: [u8; 16]) {
+        self.incarnation = Incarnation(incarnation);
     }
 
     pub(crate) fn peer(&self) -> Option<PublicKey> {
@@ -231,6 +257,12 @@ impl Session {
         std::mem::take(&mut self.changed)
     }
 
+    /// The application is done with it, and its end is under way.
+    fn leaving(&self) -> Option<CloseReason> {
+        let detaching = self.detaching.then_some(CloseReason::Detached);
+        detaching.or_else(|| self.closing.map(|_| CloseReason::Local))
+    }
+
     /// Whether messages can go out: nothing is dropped then.
     fn is_connected(&self) -> bool {
         matches!(self.state, ConnectionState::Connected)
@@ -247,8 +279,8 @@ impl Session {
         if let Some(reason) = &self.closed {
             return Err(ChannelError::Closed(reason.clone()));
         }
-        if self.closing.is_some() {
-            return Err(ChannelError::Closed(CloseReason::Local));
+        if let Some(reason) = self.leaving() {
+            return Err(ChannelError::Closed(reason));
         }
         if label.is_empty() || label.len() > MAX_LABEL {
             return Err(ChannelError::BadLabel(label.len()));
@@ -265,6 +297,7 @@ impl Session {
             }
             channel.claimed = true;
             channel.queue = queue;
+            channel.priority = config.priority;
             self.incoming.retain(|waiting| *waiting != id);
             self.changed = true;
             return Ok(id);
@@ -276,9 +309,11 @@ impl Session {
         let id = self.insert(label.into(), config.lossy, queue);
         if let Some(channel) = self.channels.get_mut(&id) {
             channel.claimed = true;
+            channel.priority = config.priority;
         }
         self.open_lossy(id);
         self.changed = true;
+        self.touch();
         Ok(id)
     }
 
@@ -301,7 +336,11 @@ impl Session {
     ) -> ChannelId {
         self.last_half += 1;
         let id = ChannelId(self.last_half);
-        self.channels.insert(id, Channel::new(id, label.clone(), lossy, queue));
+        let mut channel = Channel::new(id, label.clone(), lossy, queue);
+        if self.saving.is_some() {
+            channel.outbox.keep();
+        }
+        self.channels.insert(id, channel);
         self.by_label.insert(label, id);
         id
     }
@@ -352,6 +391,10 @@ impl Session {
 
     /// Ends a channel after what is queued; what arrives from now on is dropped.
     pub(crate) fn close_channel(&mut self, id: ChannelId) {
+        // A session that is left goes on after a restart, with its channels.
+        if self.detaching || matches!(self.closed, Some(CloseReason::Detached)) {
+            return;
+        }
         let Some(channel) = self.channels.get_mut(&id) else { return };
         if channel.closed {
             return;
@@ -389,6 +432,7 @@ impl Session {
 
     /// Forgets a channel that both sides have ended, and whose messages were read.
     pub(super) fn reap(&mut self, id: ChannelId) {
+        self.touch();
         let Some(channel) = self.channels.get_mut(&id) else { return };
         // Never announced: the peer has not heard of it, and need not.
         if channel.is_over() && !channel.outbox.was_announced() && channel.outbox.waiting().messages == 0 {
@@ -422,31 +466,44 @@ impl Session {
         &mut self,
         id: ChannelId,
         message: Message,
+        terms: &SendTerms,
         now: Instant,
     ) -> Result<Result<u64, Message>, (Message, SendError)> {
         let connected = self.is_connected();
         let max = self.peer_max_message.min(self.config.max_message as u64) as usize;
-        if let Some(reason) = self.closed.clone().or_else(|| self.closing.map(|_| CloseReason::Local)) {
+        if let Some(reason) = self.closed.clone().or_else(|| self.leaving()) {
             return Err((message, SendError::Closed(reason)));
+        }
+        if let Some(error) = self.store_failure() {
+            return Err((message, error));
         }
         let Some(channel) = self.channels.get_mut(&id).filter(|channel| !channel.is_over()) else {
             return Err((message, SendError::ChannelClosed));
         };
+        if terms.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err((message, SendError::Expired));
+        }
         if message.len() > max {
             let len = message.len();
             return Err((message, SendError::TooLarge { len, max }));
         }
         let queue = &channel.queue;
-        let waiting = if connected { channel.outbox.waiting() } else { channel.outbox.fresh() };
+        let mut waiting = if connected { channel.outbox.waiting() } else { channel.outbox.fresh() };
+        // What it replaces makes room for it.
+        let replaced = channel.outbox.replaces(terms.key.as_ref());
+        waiting.messages -= replaced.messages;
+        waiting.bytes -= replaced.bytes;
         // With a link the queue only smooths; a deep one would add delay and memory, not speed.
-        let max_bytes = if connected { queue.max_bytes.min(SMOOTHING) } else { queue.max_bytes } as u64;
+        let smoothing = if self.saving.is_some() { SMOOTHING_STORED } else { SMOOTHING };
+        let max_bytes = if connected { queue.max_bytes.min(smoothing) } else { queue.max_bytes } as u64;
         let max_messages =
             if connected { queue.max_messages.max(SMOOTHING_MESSAGES) } else { queue.max_messages };
         let full = |waiting: Count| {
             waiting.messages > 0
                 && (waiting.messages >= max_messages || waiting.bytes + cost(&message) > max_bytes)
         };
-        if full(waiting) {
+        let is_full = full(waiting);
+        if is_full {
             if connected || queue.when_full == WhenFull::Wait {
                 channel.was_high = true;
                 return Ok(Err(message));
@@ -454,6 +511,16 @@ impl Session {
             if queue.when_full == WhenFull::Reject {
                 return Err((message, SendError::QueueFull));
             }
+        }
+        if let Some(key) = &terms.key {
+            let superseded = channel.outbox.supersede(key);
+            if superseded > 0 {
+                self.counters.superseded += superseded;
+                channel.signals.events.publish(ChannelEvent::Superseded { count: superseded });
+                channel.signals.settled.notify_waiters();
+            }
+        }
+        if is_full {
             let mut dropped = 0;
             while full(channel.outbox.fresh()) && channel.outbox.drop_oldest() {
                 dropped += 1;
@@ -462,8 +529,9 @@ impl Session {
             channel.signals.events.publish(ChannelEvent::Overflow { dropped });
             channel.signals.settled.notify_waiters();
         }
-        let seq = channel.outbox.push(message, now);
+        let seq = channel.outbox.push(Queued::new(message, now, terms.clone()));
         self.changed = true;
+        self.touch();
         Ok(Ok(seq))
     }
 
@@ -484,6 +552,7 @@ impl Session {
             Fate::Dropped(GapCause::Closed) => Some(Err(SendError::ChannelClosed)),
             Fate::Dropped(GapCause::SessionLost) => Some(Err(SendError::SessionLost)),
             Fate::Dropped(GapCause::TooLarge) => Some(Err(SendError::TooLargeForPeer)),
+            Fate::Dropped(GapCause::Superseded) => Some(Err(SendError::Superseded)),
             Fate::Pending => self.closed.is_some().then(|| Err(closed())),
         }
     }
@@ -507,7 +576,7 @@ impl Session {
 
     /// Sends on a lossy channel, now or never.
     pub(crate) fn send_lossy(&mut self, id: ChannelId, message: &Message) -> Result<(), SendError> {
-        if let Some(reason) = self.closed.clone().or_else(|| self.closing.map(|_| CloseReason::Local)) {
+        if let Some(reason) = self.closed.clone().or_else(|| self.leaving()) {
             return Err(SendError::Closed(reason));
         }
         if self.channels.get(&id).is_none_or(Channel::is_over) {
@@ -556,7 +625,7 @@ impl Session {
         let inboxes = self.channels.values_mut().filter_map(|channel| channel.inbox.as_mut());
         let cursors = inboxes.map(|inbox| Resume {
             half: inbox.half,
-            consumed: inbox.cursor(),
+            consumed: inbox.durable(),
             received: inbox.received(),
             window: inbox.window(),
         });
@@ -626,6 +695,7 @@ impl Session {
             self.drop_path();
         }
         self.incoming.clear();
+        self.touch();
         self.set_state(ConnectionState::Closed(reason.clone()));
         self.event(ConnectionEvent::Closed(reason));
         for channel in self.channels.values_mut() {
@@ -649,5 +719,7 @@ pub(crate) enum Ended {
 pub(crate) const MAX_LOSSY: usize = 60 << 10;
 /// While connected, this many bytes may wait for the link.
 const SMOOTHING: usize = 1 << 20;
+/// … and with a store, which takes its time and then much at once.
+const SMOOTHING_STORED: usize = 4 << 20;
 /// While connected, at least this many messages may wait: they share packets.
 const SMOOTHING_MESSAGES: usize = 16 << 10;

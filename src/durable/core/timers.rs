@@ -8,9 +8,10 @@ impl Session {
     /// The earliest time at which something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let own = [self.closing, self.dialing.retry_at, self.dialing.hedge_at];
+        let own = own.into_iter().chain([self.saving_deadline()]);
         let open = self.closed.is_none().then(|| [self.dialing.parked_until, self.expiry()]);
         let path = self.path.as_ref().map(|path| self.path_deadline(path));
-        own.into_iter().chain(open.into_iter().flatten()).flatten().chain(path).min()
+        own.chain(open.into_iter().flatten()).flatten().chain(path).min()
     }
 
     /// Something is due.

@@ -58,6 +58,34 @@ pub enum GapCause {
     SessionLost,
     /// They are larger than the receiver takes.
     TooLarge,
+    /// Newer ones of the same key took their place before they were sent.
+    Superseded,
+}
+
+impl GapCause {
+    /// As frames and stores name it.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Overflow => 1,
+            Self::Expired => 2,
+            Self::Closed => 3,
+            Self::SessionLost => 4,
+            Self::TooLarge => 5,
+            Self::Superseded => 6,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            1 => Self::Overflow,
+            2 => Self::Expired,
+            3 => Self::Closed,
+            4 => Self::SessionLost,
+            5 => Self::TooLarge,
+            6 => Self::Superseded,
+            _ => return None,
+        })
+    }
 }
 
 /// The body of an ACK frame.
@@ -240,14 +268,7 @@ impl Decoder {
                 if from > to {
                     return Err(Misbehaviour::OutOfRange);
                 }
-                let cause = match self.u8()? {
-                    1 => GapCause::Overflow,
-                    2 => GapCause::Expired,
-                    3 => GapCause::Closed,
-                    4 => GapCause::SessionLost,
-                    5 => GapCause::TooLarge,
-                    _ => return Err(Misbehaviour::OutOfRange),
-                };
+                let cause = GapCause::from_code(self.u8()?).ok_or(Misbehaviour::OutOfRange)?;
                 Frame::Skip { half, from, to, cause }
             }
             kind::END => Frame::End { half: self.u32_varint()?, seq: self.seq()? },
@@ -391,13 +412,7 @@ pub(crate) fn put_skip(out: &mut BytesMut, half: u32, from: u64, to: u64, cause:
     put_varint(out, u64::from(half));
     put_varint(out, from);
     put_varint(out, to);
-    out.put_u8(match cause {
-        GapCause::Overflow => 1,
-        GapCause::Expired => 2,
-        GapCause::Closed => 3,
-        GapCause::SessionLost => 4,
-        GapCause::TooLarge => 5,
-    });
+    out.put_u8(cause.code());
 }
 
 pub(crate) fn put_end(out: &mut BytesMut, half: u32, seq: u64) {

@@ -11,8 +11,8 @@ use super::ServiceShared;
 use crate::config::ConnectionConfig;
 use crate::durable::connection::DurableConnection;
 use crate::durable::core::{
-    Decision, Decoder, Frame, Hello, Known, NetworkChange, Refuse, RefuseCode, Session, SessionId,
-    SessionSecret, VERSION, decide,
+    Decision, Decoder, Frame, Hello, Known, NetworkChange, Refuse, RefuseCode, SavedSession, Session,
+    SessionId, SessionSecret, VERSION, after, decide, session_prefix,
 };
 use crate::durable::driver::Adoption;
 use crate::durable::events::ServiceEvent;
@@ -21,6 +21,7 @@ use crate::error::{CloseReason, Misbehaviour};
 use crate::identity::{Identity, PublicKey};
 use crate::link::{Link, LinkEvent};
 use crate::runtime::{self, BoxFuture, Instant};
+use crate::store::{Batch, Store};
 
 /// Links whose HELLO is awaited at one time; further ones are closed.
 const MAX_GREETING: usize = 256;
@@ -52,6 +53,14 @@ pub(crate) struct Acceptor {
     greeting: FuturesUnordered<BoxFuture<'static, Greeted>>,
     drivers: FuturesUnordered<BoxFuture<'static, SessionId>>,
     refusing: FuturesUnordered<BoxFuture<'static, ()>>,
+    keeper: Option<Keeper>,
+}
+
+/// Where the sessions of a service are kept, and as whose.
+pub(crate) struct Keeper {
+    pub(crate) store: Arc<dyn Store>,
+    /// The service, as it stands in the records.
+    pub(crate) target: bytes::Bytes,
 }
 
 struct Entry {
@@ -74,6 +83,7 @@ impl Acceptor {
         config: ConnectionConfig,
         shared: Arc<ServiceShared>,
         accepted: mpsc::Sender<DurableConnection>,
+        keeper: Option<Keeper>,
     ) -> Self {
         Self {
             identity,
@@ -85,6 +95,7 @@ impl Acceptor {
             greeting: FuturesUnordered::new(),
             drivers: FuturesUnordered::new(),
             refusing: FuturesUnordered::new(),
+            keeper,
         }
     }
 
@@ -170,18 +181,79 @@ impl Acceptor {
         let secret = SessionSecret(runtime::random());
         let seed = u64::from_be_bytes(runtime::random());
         let (identity, config) = (self.identity.clone(), self.config.clone());
-        let session = Session::acceptor(identity, peer, id, secret, config, runtime::now(), seed);
-        let (connection, adopt, driver) = DurableConnection::accept(session);
+        let mut session = Session::acceptor(identity, peer, id, secret, config, runtime::now(), seed);
+        if let Some(keeper) = &self.keeper {
+            session.keep(keeper.target.clone(), runtime::wall_clock());
+        }
+        let connection = self.start(id, peer, session);
+        self.adopt(adoption);
+        slot.send(connection);
+    }
+
+    /// Takes up the sessions that a store has of an earlier process. At most as many as may wait
+    /// to be accepted, the newest first; the others wait in the store.
+    pub(crate) fn resume(&mut self, mut saved: Vec<SavedSession>) {
+        let now = runtime::now();
+        saved.sort_by_key(|session| std::cmp::Reverse(session.at()));
+        for saved in saved {
+            let id = saved.id;
+            if let Some(Known::Closed { peer }) = saved.closed() {
+                self.remember_closed(id, peer, now);
+                continue;
+            }
+            let Ok(slot) = self.accepted.clone().try_reserve_owned() else {
+                tracing::warn!(session = %id, "too many saved sessions at once; this one waits in the store");
+                continue;
+            };
+            let seed = u64::from_be_bytes(runtime::random());
+            let (identity, config) = (self.identity.clone(), self.config.clone());
+            let restored = Session::restore(identity, config, saved, runtime::wall_clock(), now, seed);
+            match restored.map(|session| (session.peer(), session)) {
+                Ok((Some(peer), session)) => slot.send(self.start(id, peer, session)),
+                Ok((None, _)) => continue,
+                Err(error) => {
+                    tracing::error!(session = %id, error = error.0, "a saved session cannot be read; it is left as it is");
+                    continue;
+                }
+            };
+        }
+    }
+
+    fn start(&mut self, id: SessionId, peer: PublicKey, session: Session) -> DurableConnection {
+        let store = self.keeper.as_ref().map(|keeper| keeper.store.clone());
+        let (connection, adopt, driver) = DurableConnection::accept(session, store);
         let task = runtime::spawn(driver.run());
         self.drivers.push(Box::pin(async move {
             task.ended().await;
             id
         }));
         self.sessions.insert(id, Entry { shared: connection.shared().clone(), peer, adopt });
-        self.adopt(adoption);
         self.shared.sessions.lock().expect("no panic while locked").insert(id);
         self.shared.events.publish(ServiceEvent::Connection(id));
-        slot.send(connection);
+        connection
+    }
+
+    fn remember_closed(&mut self, id: SessionId, peer: PublicKey, now: Instant) {
+        if self.closed.len() == MAX_CLOSED
+            && let Some((oldest, ..)) = self.closed.pop_front()
+        {
+            self.forget(oldest);
+        }
+        self.closed.push_back((id, peer, now));
+    }
+
+    /// Nobody needs to know of a session any more.
+    fn forget(&mut self, id: SessionId) {
+        let Some(keeper) = &self.keeper else { return };
+        let prefix = session_prefix(&self.identity.public_key(), id);
+        let mut batch = Batch::default();
+        batch.remove(prefix.clone(), after(&prefix));
+        let forgotten = keeper.store.apply(batch);
+        self.refusing.push(Box::pin(async move {
+            if let Err(error) = forgotten.await {
+                tracing::warn!(session = %id, %error, "a session that ended long ago stays in the store");
+            }
+        }));
     }
 
     /// A session is over, and its driver has released everything.
@@ -189,14 +261,14 @@ impl Acceptor {
         let Some(entry) = self.sessions.remove(&id) else { return };
         let now = runtime::now();
         let forget = self.config.park_for;
-        self.closed.retain(|(_, _, since)| now.saturating_duration_since(*since) < forget);
+        let late = |since: Instant| now.saturating_duration_since(since) >= forget;
+        while let Some((oldest, _, _)) = self.closed.pop_front_if(|(_, _, since)| late(*since)) {
+            self.forget(oldest);
+        }
         // A session that ran out of time is unknown; one that was closed says so to a late peer.
-        let expired = matches!(entry.shared.lock().close_reason(), Some(CloseReason::Expired(_)));
-        if !expired {
-            if self.closed.len() == MAX_CLOSED {
-                self.closed.pop_front();
-            }
-            self.closed.push_back((id, entry.peer, now));
+        let reason = entry.shared.lock().close_reason().cloned();
+        if !matches!(reason, Some(CloseReason::Expired(_) | CloseReason::Detached)) {
+            self.remember_closed(id, entry.peer, now);
         }
         self.shared.sessions.lock().expect("no panic while locked").remove(&id);
         self.shared.events.publish(ServiceEvent::Disconnection(id));
@@ -225,9 +297,11 @@ impl Acceptor {
         self.refusing.push(Box::pin(async move { link.close().await }));
     }
 
-    /// Closes every session gracefully and waits until their drivers have ended.
-    pub(crate) async fn shutdown(mut self) {
-        self.sessions.values().for_each(|entry| entry.shared.close());
+    /// Ends every session and waits until their drivers have ended: for good, or so that those in
+    /// a store go on when the service is exposed again.
+    pub(crate) async fn shutdown(mut self, for_good: bool) {
+        let end = |shared: &Shared| if for_good { shared.close() } else { shared.leave() };
+        self.sessions.values().for_each(|entry| end(&entry.shared));
         while let Some(id) = self.drivers.next().await {
             self.handle_ended(id);
         }

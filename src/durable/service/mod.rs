@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use self::accept::{Acceptor, Incoming, MAX_WAITING};
+pub(crate) use self::accept::{Acceptor, Incoming, Keeper, MAX_WAITING};
 use super::connection::DurableConnection;
 use super::core::SessionId;
 use super::events::{EventSource, Events, ServiceEvent};
@@ -51,6 +51,8 @@ pub(crate) struct ServiceShared {
     pub(crate) info: Mutex<ServiceInfo>,
     pub(crate) sessions: Mutex<BTreeSet<SessionId>>,
     pub(crate) events: EventSource<ServiceEvent>,
+    /// Why it ended by itself, if it did.
+    pub(crate) ended: Mutex<Option<ServiceError>>,
 }
 
 impl ServiceShared {
@@ -59,6 +61,7 @@ impl ServiceShared {
             info: Mutex::new(info),
             sessions: Mutex::new(BTreeSet::new()),
             events: EventSource::new(),
+            ended: Mutex::new(None),
         })
     }
 }
@@ -79,6 +82,8 @@ impl DurableService {
 
     /// The next *new* session, or `None` when the service has stopped. A peer that reconnects
     /// resumes its old session, with the same connection and channels, and never shows up here.
+    /// With a [`store`](crate::ClientBuilder::store) the sessions of an earlier process come first:
+    /// their channels are there under their labels, and wait for the peer to return.
     ///
     /// At most 1,024 sessions wait to be accepted; further peers are refused for the time being.
     /// Cancel-safe.
@@ -136,14 +141,15 @@ impl DurableService {
     ///
     /// # Errors
     /// The directory's last word if it could not be told; the service then vanishes from it when
-    /// the lease ends. It is stopped here all the same.
+    /// the lease ends. It is stopped here all the same. Or why it had ended by itself before:
+    /// [`ServiceError::Displaced`], or what the directory refused for good.
     pub async fn stop(self) -> Result<(), ServiceError> {
         let stop = self.stop.lock().expect("no panic while locked").take();
         let (done, stopped) = oneshot::channel();
         match stop.map(|stop| stop.send(done)) {
             Some(Ok(())) => stopped.await.unwrap_or(Ok(())),
             // It has ended by itself.
-            _ => Ok(()),
+            _ => self.shared.ended.lock().expect("no panic while locked").clone().map_or(Ok(()), Err),
         }
     }
 }

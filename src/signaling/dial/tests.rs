@@ -301,6 +301,7 @@ async fn w24_a_dead_hosts_offer_costs_seconds_not_the_whole_attempt() {
         let (id, sdp) = (super::super::OfferId::random(), negotiation.description().to_owned());
         let signature = auth::sign_offer(identity, &uuid, &id, &sdp);
         let publish = Publish {
+            instance: None,
             username,
             service,
             uuid,

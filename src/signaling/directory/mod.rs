@@ -10,6 +10,7 @@
 
 mod claims;
 mod events;
+mod hosts;
 mod limits;
 mod offers;
 mod persist;
@@ -141,7 +142,7 @@ impl Directory {
             Request::Claim { username } => self.claim(key, username),
             Request::Publish(publish) => self.publish(key, publish),
             Request::Withdraw { uuid } => self.withdraw(key, uuid),
-            Request::AddOffers { uuid, offers } => self.add_offers(key, uuid, offers),
+            Request::AddOffers { uuid, instance, offers } => self.add_offers(key, uuid, instance, offers),
             Request::WithdrawOffers { uuid, offers } => self.withdraw_offers(key, uuid, &offers),
             Request::Answer(answer) => self.answer(key, answer),
             Request::Candidates { offer, candidates } => self.candidates(key, offer, candidates),

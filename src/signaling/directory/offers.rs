@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::limits::millis;
 use super::*;
 use crate::identity::Signature;
-use crate::signaling::{Answer, Event, NewOffer, ServiceTarget, TakenOffer};
+use crate::signaling::{Answer, Event, InstanceId, NewOffer, ServiceTarget, TakenOffer};
 
 /// A request that waits for an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,9 +66,12 @@ impl Directory {
         &mut self,
         key: PublicKey,
         uuid: ServiceUuid,
+        instance: Option<InstanceId>,
         offers: Vec<NewOffer>,
     ) -> Result<Response, SignalingError> {
-        let pooled = self.owned(key, uuid)?.pool.len();
+        let service = self.owned(key, uuid)?;
+        service.hosts.check(instance)?;
+        let pooled = service.pool.len();
         self.check_offers(uuid, &offers, pooled)?;
         self.pool_offers(uuid, offers);
         self.serve(uuid);

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::hosts::Hosts;
 use super::services::TokenHash;
 use super::*;
 use crate::signaling::ServiceRecord;
@@ -31,6 +32,8 @@ struct StoredService {
     record: ServiceRecord,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     token_hash: Option<TokenHash>,
+    #[serde(default)]
+    hosts: Hosts,
 }
 
 impl Directory {
@@ -61,10 +64,10 @@ impl Directory {
                     self.claims.insert(claim.username.clone(), claim);
                 }
                 Some(("service", _)) => {
-                    let StoredService { record, token_hash } =
+                    let StoredService { record, token_hash, hosts } =
                         serde_json::from_slice(&value).map_err(json)?;
                     self.arm(None, record.expires_at, Timer::Lease(record.uuid));
-                    self.insert_service(record, token_hash);
+                    self.insert_service(record, token_hash, hosts);
                 }
                 Some(("nonce", rest)) => {
                     let until: u64 = serde_json::from_slice(&value).map_err(json)?;
@@ -91,8 +94,9 @@ impl Change {
         Self { key: format!("claim/{username}"), value: None }
     }
 
-    pub(super) fn put_service(record: &ServiceRecord, token_hash: Option<&TokenHash>) -> Self {
-        let stored = StoredService { record: record.clone(), token_hash: token_hash.cloned() };
+    pub(super) fn put_service(record: &ServiceRecord, token_hash: Option<&TokenHash>, hosts: &Hosts) -> Self {
+        let token_hash = token_hash.cloned();
+        let stored = StoredService { record: record.clone(), token_hash, hosts: hosts.clone() };
         Self { key: format!("service/{}", record.uuid), value: Some(json(&stored)) }
     }
 

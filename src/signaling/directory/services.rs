@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::hosts::Hosts;
 use super::limits::millis;
 use super::*;
 use crate::signaling::{Event, Lease, Publish, ServiceRecord, ServiceTarget};
@@ -15,6 +16,7 @@ use crate::signaling::{Event, Lease, Publish, ServiceRecord, ServiceTarget};
 pub(super) struct Service {
     pub(super) record: ServiceRecord,
     pub(super) token_hash: Option<TokenHash>,
+    pub(super) hosts: Hosts,
     /// Every offer, whatever became of it.
     pub(super) offers: BTreeSet<OfferId>,
     /// Those that nobody took yet, the newest last.
@@ -39,6 +41,9 @@ impl Directory {
     pub(super) fn publish(&mut self, key: PublicKey, publish: Publish) -> Result<Response, SignalingError> {
         let token_hash = self.check_publish(key, &publish)?;
         self.check_offers(publish.uuid, &publish.offers, 0)?;
+        let mut hosts = self.services.get(&publish.uuid).map(|known| known.hosts.clone()).unwrap_or_default();
+        hosts.check(publish.instance)?;
+        let took_over = hosts.take_over(publish.instance);
 
         let Publish { username, service, uuid, salt, public, metadata, ttl, offers, .. } = publish;
         self.touch_claim(&username);
@@ -61,9 +66,15 @@ impl Directory {
             metadata,
             expires_at,
         };
-        self.changes.push_back(Change::put_service(&record, token_hash.as_ref()));
-        self.insert_service(record, token_hash);
+        self.changes.push_back(Change::put_service(&record, token_hash.as_ref(), &hosts));
+        self.insert_service(record, token_hash, hosts);
         self.arm(before, expires_at, Timer::Lease(uuid));
+        if took_over {
+            // Those of the other host are not this one's to keep open. That host is told to come
+            // and see, and is then refused.
+            self.drop_pool_except(uuid, &offers);
+            self.push(key, Event::LeaseLost { uuid });
+        }
         if !offers.is_empty() {
             self.drop_pool_except(uuid, &offers);
             self.pool_offers(uuid, offers);
@@ -71,7 +82,7 @@ impl Directory {
         self.serve(uuid);
         let service = self.services.get(&uuid);
         let (offers, wanted) = service.map_or((0, 0), |service| (service.pool.len(), service.waiting.len()));
-        Ok(Response::Published(Lease { uuid, ttl, expires_at, offers, wanted }))
+        Ok(Response::Published(Lease { uuid, ttl, expires_at, offers, wanted, took_over }))
     }
 
     /// Everything that can be wrong with a publication but its offers.
@@ -125,7 +136,12 @@ impl Directory {
     }
 
     /// Puts a record where it is found. Offers and peers of an earlier publication stay.
-    pub(super) fn insert_service(&mut self, record: ServiceRecord, token_hash: Option<TokenHash>) {
+    pub(super) fn insert_service(
+        &mut self,
+        record: ServiceRecord,
+        token_hash: Option<TokenHash>,
+        hosts: Hosts,
+    ) {
         let (uuid, owner) = (record.uuid, record.owner);
         self.by_user.entry(record.username.clone()).or_default().insert(record.service.clone(), uuid);
         self.state(owner).services.insert(uuid);
@@ -133,17 +149,22 @@ impl Directory {
             Some(service) => {
                 service.record = record;
                 service.token_hash = token_hash;
+                service.hosts = hosts;
             }
             None => {
                 let (offers, pool, waiting) = (BTreeSet::new(), Vec::new(), VecDeque::new());
-                self.services.insert(uuid, Service { record, token_hash, offers, pool, waiting });
+                self.services.insert(uuid, Service { record, token_hash, hosts, offers, pool, waiting });
             }
         }
     }
 
     pub(super) fn withdraw(&mut self, key: PublicKey, uuid: ServiceUuid) -> Result<Response, SignalingError> {
-        self.owned(key, uuid)?;
+        let several = self.owned(key, uuid)?.hosts.were_several();
         self.remove_service(uuid);
+        if several {
+            // It may be the one that lost it who leaves: the other is to publish again.
+            self.push(key, Event::LeaseLost { uuid });
+        }
         Ok(Response::Done)
     }
 

@@ -9,6 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::*;
 use crate::config::{ChannelConfig, ConnectionConfig};
+use crate::durable::SendOptions;
 use crate::durable::dialer::DialFailure;
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState, Events};
 use crate::error::{CloseReason, DialError, SendError};
@@ -16,6 +17,7 @@ use crate::identity::Identity;
 use crate::link::{Binding, LinkError};
 use crate::message::Message;
 use crate::runtime::Instant;
+use crate::store::{Batch, MemoryStore, Store as _};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -97,8 +99,16 @@ pub struct Pair {
     /// The host reads no HELLO.
     pub mute: bool,
     pub trace: bool,
+    /// The stores of both sides, if there are any, and what is on its way to them.
+    pub stores: Option<[MemoryStore; 2]>,
+    storing: [Option<(Instant, Batch)>; 2],
+    /// How long a write takes.
+    pub disk: Duration,
+    /// The process of this side is dead.
+    dead: [bool; 2],
 }
 
+const TARGET: Bytes = Bytes::from_static(b"the service");
 /// Longer than any attempt may take.
 const NEVER: Duration = Duration::from_secs(1_000_000);
 
@@ -156,7 +166,106 @@ impl Pair {
             refuse: None,
             mute: false,
             trace: std::env::var_os("TRACE").is_some(),
+            stores: None,
+            storing: [None, None],
+            disk: Duration::ZERO,
+            dead: [false, false],
         }
+    }
+
+    /// Both sides keep their sessions.
+    pub fn stored(seed: u64, config: ConnectionConfig) -> Self {
+        let mut pair = Self::new(seed, config);
+        pair.stores = Some([MemoryStore::new(), MemoryStore::new()]);
+        let clock = pair.clock();
+        pair.dialer.session().keep(TARGET, clock);
+        pair
+    }
+
+    /// The wall clock, which steps with the other.
+    fn clock(&self) -> WallClock {
+        WallClock { at: self.now, millis: 1_000_000_000_000 }
+    }
+
+    /// The process of one side dies: what was not written is gone. Its links are dead without a
+    /// word, or with one.
+    pub fn crash(&mut self, side: Side, silent: bool) {
+        if std::mem::replace(&mut self.dead[index(side)], true) {
+            return;
+        }
+        // The disk may have it all the same, though nobody heard.
+        if let Some((_, batch)) = self.storing[index(side)].take()
+            && let Some(stores) = &self.stores
+            && self.rng.random()
+        {
+            stores[index(side)].apply_now(batch).expect("it takes everything");
+        }
+        if side == Dialer {
+            self.dials.clear();
+        }
+        let at = self.now;
+        for link in self.links.values_mut() {
+            link.ends[index(side)] = false;
+            link.to[index(side)].clear();
+            if !silent && link.ends[index(side.other())] {
+                link.down[index(side.other())].get_or_insert(at);
+            }
+        }
+        self.links.retain(|_, link| link.ends != [false, false]);
+        *self.end(side) = End::new();
+    }
+
+    /// The process of one side starts again.
+    pub fn restart(&mut self, side: Side) {
+        if !std::mem::take(&mut self.dead[index(side)]) {
+            return;
+        }
+        let store = &self.stores.as_ref().expect("there are stores")[index(side)];
+        let identity = self.identities[index(side)].clone();
+        let records = store.load(&identity_prefix(&identity.public_key())).expect("it can be read");
+        let (mut saved, bad) = SavedSession::read(records);
+        assert!(bad.is_empty(), "records that cannot be read: {bad:?}");
+        assert!(saved.len() <= 1, "one session became several");
+        let (clock, now, seed, config) = (self.clock(), self.now, self.rng.random(), self.config.clone());
+        if side == Acceptor {
+            let config = self.acceptor_config.clone().unwrap_or(config);
+            self.acceptor.session = saved.pop().map(|saved| {
+                Session::restore(identity, config, saved, clock, now, seed).expect("it can be read")
+            });
+        } else {
+            let mut session = match saved.pop() {
+                Some(saved) => {
+                    Session::restore(identity, config, saved, clock, now, seed).expect("it can be read")
+                }
+                None => {
+                    let mut session = Session::dialer(identity, config, now, seed);
+                    session.keep(TARGET, clock);
+                    session
+                }
+            };
+            session.start(now);
+            self.dialer.session = Some(session);
+        }
+        self.drain(side);
+    }
+
+    pub fn is_dead(&self, side: Side) -> bool {
+        self.dead[index(side)]
+    }
+
+    /// A write that is done.
+    fn store_step(&mut self) -> bool {
+        let now = self.now;
+        for side in [Dialer, Acceptor] {
+            if let Some((_, batch)) = self.storing[index(side)].take_if(|(at, _)| *at <= now) {
+                let store = &self.stores.as_ref().expect("there are stores")[index(side)];
+                let stored = store.apply_now(batch);
+                self.session(side).handle_stored(now, stored);
+                self.drain(side);
+                return true;
+            }
+        }
+        false
     }
 
     pub fn connected(seed: u64, config: ConnectionConfig) -> Self {
@@ -202,6 +311,7 @@ impl Pair {
                     self.dials.retain(|(id, ..)| *id != dial);
                     self.cancelled += 1;
                 }
+                Output::Store(batch) => self.storing[index(side)] = Some((self.now + self.disk, batch)),
                 Output::Hangup(link) => self.close_end(link, side),
                 Output::Event(event) => {
                     if self.trace {
@@ -345,7 +455,7 @@ impl Pair {
         for at in 0..self.dials.len() {
             let (dial, since, ready) = self.dials[at];
             let failure = |error| DialFailure { error, permanent: false, retry_after: None };
-            if !self.network.up {
+            if !self.network.up || self.dead[1] {
                 self.dials[at].2 = None;
                 if self.network.fails_fast {
                     self.dials.remove(at);
@@ -439,7 +549,7 @@ impl Pair {
         let known = self.acceptor.session.as_ref().filter(|session| session.id() == hello.session);
         let known = known.and_then(Session::known);
         let now = self.now;
-        if self.mute {
+        if self.mute || self.dead[1] {
             return;
         }
         let decision = match self.refuse {
@@ -454,8 +564,11 @@ impl Pair {
                 let config = self.acceptor_config.as_ref().unwrap_or(&self.config).clone();
                 let id = hello.session;
                 self.acceptor = End::new();
-                self.acceptor.session =
-                    Some(Session::acceptor(host, hello.key, id, secret, config, now, seed));
+                let mut session = Session::acceptor(host, hello.key, id, secret, config, now, seed);
+                if self.stores.is_some() {
+                    session.keep(TARGET, self.clock());
+                }
+                self.acceptor.session = Some(session);
                 self.begun += 1;
                 false
             }
@@ -495,7 +608,7 @@ impl Pair {
     /// Everything that is due now.
     pub fn settle(&mut self) {
         let mut steps = 0;
-        while self.link_step() || self.dial_step() || self.timeout_step() {
+        while self.store_step() || self.link_step() || self.dial_step() || self.timeout_step() {
             steps += 1;
             assert!(steps < 200_000, "the sessions never come to rest");
         }
@@ -512,6 +625,7 @@ impl Pair {
                 ends.filter_map(|(queue, _)| queue.front().map(|(at, _)| *at)).collect::<Vec<_>>()
             }));
         }
+        times.extend(self.storing.iter().flatten().map(|(at, _)| *at));
         times.extend(self.links.values().flat_map(|link| link.down.iter().flatten().copied()));
         times.into_iter().min()
     }
@@ -572,8 +686,19 @@ impl Pair {
     }
 
     pub fn send(&mut self, side: Side, channel: ChannelId, message: impl Into<Message>) -> Option<u64> {
+        self.send_with(side, channel, message, &SendOptions::new())
+    }
+
+    pub fn send_with(
+        &mut self,
+        side: Side,
+        channel: ChannelId,
+        message: impl Into<Message>,
+        options: &SendOptions,
+    ) -> Option<u64> {
         let now = self.now;
-        let sent = self.session(side).send(channel, message.into(), now);
+        let terms = options.terms(now).expect("good options");
+        let sent = self.session(side).send(channel, message.into(), &terms, now);
         self.drain(side);
         sent.ok()?.ok()
     }

@@ -8,15 +8,17 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::*;
-use super::pair::{Acceptor, Dialer, Pair, Side};
-use crate::config::{ConnectionConfig, QueueConfig, WhenFull};
+use super::pair::{Acceptor, Dialer, Pair, Side, drained};
+use crate::config::{ChannelConfig, ConnectionConfig, Priority, QueueConfig, WhenFull};
+use crate::durable::SendOptions;
 use crate::durable::events::{ChannelEvent, Events};
 use crate::error::SendError;
 use crate::message::Message;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Send(Side, usize, usize),
+    /// Which channel, how many bytes, a deadline in milliseconds, a key.
+    Send(Side, usize, usize, Option<u64>, Option<u8>),
     Recv(Side, usize, usize),
     Cut,
     Network(bool),
@@ -37,7 +39,9 @@ fn operations(rng: &mut StdRng) -> Vec<Op> {
                     1..4 => rng.random_range(100..5_000),
                     _ => rng.random_range(0..100),
                 };
-                Op::Send(side(rng), rng.random_range(0..CHANNELS), size)
+                let deadline = [0, 1, 30, 1_000, 5_000].get(rng.random_range(0..16)).copied();
+                let key = rng.random_bool(0.3).then(|| rng.random_range(0..2));
+                Op::Send(side(rng), rng.random_range(0..CHANNELS), size, deadline, key)
             }
             40..65 => Op::Recv(side(rng), rng.random_range(0..CHANNELS), rng.random_range(1..8)),
             65..72 => Op::Cut,
@@ -84,6 +88,10 @@ struct Flow {
     received: Vec<u64>,
     gaps: BTreeSet<u64>,
     events: Events<ChannelEvent>,
+    /// What the sender hears.
+    own: Events<ChannelEvent>,
+    /// How many the sender heard were dropped.
+    dropped: u64,
 }
 
 struct World {
@@ -97,12 +105,20 @@ impl World {
         let mut pair = Pair::connected(seed, config);
         let mut flows = vec![];
         for at in 0..CHANNELS {
-            let (ours, theirs) = pair.channel(&format!("channel {at}"));
+            let priority = |side: u64| match (seed + side) % 4 {
+                0 => [Priority::Control, Priority::Bulk][at],
+                1 => [Priority::Bulk, Priority::Normal][at],
+                _ => Priority::Normal,
+            };
+            let label = ["control", "bulk"][at];
+            let ours = pair.open_with(Dialer, label, ChannelConfig::priority(priority(0)));
+            let theirs = pair.open_with(Acceptor, label, ChannelConfig::priority(priority(1)));
             for (side, from, to) in [(Dialer, ours, theirs), (Acceptor, theirs, ours)] {
                 let signals = pair.session(side.other()).signals(to).expect("it is open");
                 let events = signals.events.subscribe();
-                let flow = Flow { from, to, sent: vec![], received: vec![], gaps: BTreeSet::new(), events };
-                flows.push((side, flow));
+                let own = pair.channel_events(side, from);
+                let (sent, received, gaps) = (vec![], vec![], BTreeSet::new());
+                flows.push((side, Flow { from, to, sent, received, gaps, events, own, dropped: 0 }));
             }
         }
         Self { pair, flows, next: 0 }
@@ -115,9 +131,16 @@ impl World {
 
     fn apply(&mut self, op: &Op) {
         match *op {
-            Op::Send(side, at, size) => {
+            Op::Send(side, at, size, deadline, key) => {
                 let (pair, flow, next) = self.flow(side, at);
-                if pair.send(side, flow.from, numbered(*next, size)).is_some() {
+                let mut options = SendOptions::new();
+                if let Some(millis) = deadline {
+                    options = options.deadline(Duration::from_millis(millis));
+                }
+                if let Some(key) = key {
+                    options = options.supersede([key]);
+                }
+                if pair.send_with(side, flow.from, numbered(*next, size), &options).is_some() {
                     flow.sent.push(*next);
                     *next += 1;
                 }
@@ -168,13 +191,17 @@ impl World {
         }
         self.pair.run(Duration::from_secs(1));
         for (_, flow) in &mut self.flows {
-            let waker = std::task::Waker::noop();
-            let mut cx = std::task::Context::from_waker(waker);
-            while let std::task::Poll::Ready(Some(event)) =
-                futures_core::Stream::poll_next(std::pin::Pin::new(&mut flow.events), &mut cx)
-            {
+            for event in drained(&mut flow.events) {
                 if let ChannelEvent::Gap { from, to, .. } = event {
                     flow.gaps.extend(from..=to);
+                }
+            }
+            for event in drained(&mut flow.own) {
+                match event {
+                    ChannelEvent::Overflow { dropped: count }
+                    | ChannelEvent::Expired { count }
+                    | ChannelEvent::Superseded { count } => flow.dropped += count,
+                    _ => {}
                 }
             }
         }
@@ -196,12 +223,14 @@ impl World {
                         expected.push(*number);
                         assert!(!flow.gaps.contains(&seq), "message {seq} was acknowledged and yet a gap");
                     }
-                    Some(Err(SendError::Overflow | SendError::Expired)) => {
+                    Some(Err(SendError::Overflow | SendError::Expired | SendError::Superseded)) => {
                         assert!(flow.gaps.contains(&seq), "the receiver did not hear that {seq} was dropped");
                     }
                     other => panic!("message {seq} has no fate: {other:?}"),
                 }
             }
+            let dropped = (flow.sent.len() - expected.len()) as u64;
+            assert_eq!(flow.dropped, dropped, "from {side:?}: the sender heard of other drops");
             assert_eq!(flow.received, expected, "from {side:?}: what arrived is not what was sent");
         }
         assert!(self.pair.links() <= 1, "{} links are left", self.pair.links());
@@ -212,8 +241,15 @@ fn run(seed: u64, config: &ConnectionConfig) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut world = World::new(seed, config.clone());
     world.pair.network.fails_fast = rng.random();
+    // Nothing is dropped but what asks for it: half of the worlds ask for nothing.
+    let plain: bool = rng.random();
     world.pair.network.max_frame = *[2_000, 16_384, 66_000].get(rng.random_range(0..3)).expect("in range");
-    let operations = operations(&mut rng);
+    let mut operations = operations(&mut rng);
+    for op in operations.iter_mut().filter(|_| plain) {
+        if let Op::Send(.., deadline, key) = op {
+            (*deadline, *key) = (None, None);
+        }
+    }
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         operations.iter().for_each(|op| world.apply(op));
         world.finish();

@@ -7,11 +7,13 @@ mod displaced;
 mod links;
 mod liveness;
 mod network;
+mod policies;
 
 use std::time::Duration;
 
 use super::pair::{Acceptor, Dialer, Pair, Side};
 use crate::config::{ConnectionConfig, QueueConfig};
+use crate::durable::options::SendTerms;
 use crate::message::Message;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -101,6 +101,11 @@ fn simple() -> Vec<(&'static str, &'static str, Bytes)> {
             "half 1, message 5, session lost",
             written(|out| wire::put_skip(out, 1, 5, 5, GapCause::SessionLost)),
         ),
+        (
+            "skip_superseded",
+            "half 1, message 5, superseded",
+            written(|out| wire::put_skip(out, 1, 5, 5, GapCause::Superseded)),
+        ),
         ("end", "half 1 ends at number 6", written(|out| wire::put_end(out, 1, 6))),
         ("ping", "number 7", written(|out| wire::put_ping(out, 7))),
         ("pong", "number 7", written(|out| wire::put_pong(out, 7))),
@@ -236,6 +241,7 @@ fn what_is_encoded_is_decoded_as_it_was() {
             | ("skip_expired", Frame::Skip { cause: GapCause::Expired, .. })
             | ("skip_closed", Frame::Skip { cause: GapCause::Closed, .. })
             | ("skip_session_lost", Frame::Skip { cause: GapCause::SessionLost, .. })
+            | ("skip_superseded", Frame::Skip { cause: GapCause::Superseded, .. })
             | ("end", Frame::End { half: 1, seq: 6 })
             | ("ping", Frame::Ping(7))
             | ("pong" | "packet", Frame::Pong(7))

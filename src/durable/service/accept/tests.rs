@@ -38,7 +38,7 @@ impl Host {
         let shared = ServiceShared::new(info);
         let events = shared.events.subscribe();
         let (slots, accepted) = mpsc::channel(waiting);
-        let acceptor = Acceptor::new(key(1), ConnectionConfig::default(), shared.clone(), slots);
+        let acceptor = Acceptor::new(key(1), ConnectionConfig::default(), shared.clone(), slots, None);
         let transport = network.transport();
         Self { network, transport, identity: key(1), acceptor, accepted, shared, events }
     }

@@ -120,7 +120,10 @@ fn quotas_bound_each_key() {
     let second = Request::Publish(publication(&host, "alice", "talk@1.0.0"));
     assert_eq!(world.refused(&host, second), ErrorCode::Quota);
     let three: Vec<_> = (1..4).map(|number| offer(&host, uuid, number)).collect();
-    assert_eq!(world.refused(&host, Request::AddOffers { uuid, offers: three.clone() }), ErrorCode::Quota);
+    assert_eq!(
+        world.refused(&host, Request::AddOffers { instance: None, uuid, offers: three.clone() }),
+        ErrorCode::Quota
+    );
     let publish = Publish { offers: three, ..publication(&host, "alice", "chat@1.0.0") };
     assert_eq!(world.refused(&host, Request::Publish(publish)), ErrorCode::Quota);
     world.add(&host, uuid, &[1]);

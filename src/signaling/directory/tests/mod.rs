@@ -1,6 +1,7 @@
 //! A directory in virtual time, and those who use it.
 
 mod behaviour;
+mod hosts;
 mod property;
 mod weaknesses;
 
@@ -93,7 +94,7 @@ impl World {
 
     fn add(&mut self, who: &Identity, uuid: ServiceUuid, ids: &[u8]) {
         let offers = ids.iter().map(|id| offer(who, uuid, *id)).collect();
-        self.ask(who, Request::AddOffers { uuid, offers }).unwrap();
+        self.ask(who, Request::AddOffers { instance: None, uuid, offers }).unwrap();
     }
 
     fn take(&mut self, who: &Identity, uuid: ServiceUuid) -> TakenOffer {
@@ -143,6 +144,7 @@ fn publication(who: &Identity, name: &str, service: &str) -> Publish {
     let (username, service): (Username, ServiceFqn) = (user(name), service.parse().unwrap());
     let salt = who.derive(Domain::ServiceSalt, &[name.as_bytes(), service.to_string().as_bytes()]);
     Publish {
+        instance: None,
         uuid: ServiceUuid::derive(&who.public_key(), &username, &service, &salt),
         username,
         service,

@@ -103,7 +103,7 @@ fn run(ops: Vec<Op>) {
                     ledger.hosts.insert(offer.id, people[who as usize].public_key());
                     offers.push(offer);
                 }
-                (who, Request::AddOffers { uuid, offers })
+                (who, Request::AddOffers { instance: None, uuid, offers })
             }
             Op::TakeBack { who, offer } => {
                 let Some(id) = recent(&ledger, offer) else { continue };

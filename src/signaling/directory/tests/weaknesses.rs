@@ -65,7 +65,10 @@ fn s3_two_services_of_one_key_keep_their_offers_apart() {
     assert_eq!(error.code(), Some(ErrorCode::NoOffer));
     // Nor can an offer be in two pools.
     let same = vec![offer(&host, first, 1)];
-    assert_eq!(world.refused(&host, Request::AddOffers { uuid: first, offers: same }), ErrorCode::OfferTaken);
+    assert_eq!(
+        world.refused(&host, Request::AddOffers { instance: None, uuid: first, offers: same }),
+        ErrorCode::OfferTaken
+    );
     assert_eq!(world.take(&id(2), second).service.uuid, second);
 }
 

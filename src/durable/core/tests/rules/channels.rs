@@ -76,7 +76,7 @@ fn closing_a_channel_delivers_what_was_queued_and_ends_both_ways() {
     pair.run(SECOND);
     assert_eq!(pair.recv_all(Acceptor, theirs), (0..5).map(text).collect::<Vec<_>>());
     let now = pair.now;
-    let refused = pair.session(Acceptor).send(theirs, "back".into(), now);
+    let refused = pair.session(Acceptor).send(theirs, "back".into(), &SendTerms::default(), now);
     assert_eq!(refused, Err(("back".into(), SendError::ChannelClosed)));
     assert_eq!(drained(&mut here).last(), Some(&ChannelEvent::Closed));
     assert_eq!(drained(&mut there).last(), Some(&ChannelEvent::Closed));

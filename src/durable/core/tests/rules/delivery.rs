@@ -127,7 +127,7 @@ fn a_message_larger_than_either_side_takes_is_refused_at_once() {
     pair.run(SECOND);
     let (ours, theirs) = pair.channel("c");
     let now = pair.now;
-    let refused = pair.session(Dialer).send(ours, bytes(1001), now);
+    let refused = pair.session(Dialer).send(ours, bytes(1001), &SendTerms::default(), now);
     assert!(matches!(refused, Err((_, SendError::TooLarge { len: 1001, max: 1000 }))));
     pair.send(Dialer, ours, bytes(1000)).expect("as large as may be");
     pair.run(SECOND);
@@ -154,7 +154,7 @@ fn small_messages_queued_together_share_packets() {
     assert_eq!(pair.recv_all(Acceptor, theirs).len(), 1000);
 }
 
-fn frames(packet: &bytes::Bytes) -> Vec<Frame> {
+pub(super) fn frames(packet: &bytes::Bytes) -> Vec<Frame> {
     let mut decoder = Decoder::new(packet.clone());
     let mut frames = vec![];
     while let Some(frame) = decoder.frame().expect("a good packet") {
@@ -276,7 +276,7 @@ fn a_refusing_queue_keeps_what_it_has() {
     let (mut pair, [ours, theirs]) = offline(queue(3, 1 << 20, WhenFull::Reject));
     (0..3).for_each(|number| assert!(pair.send(Dialer, ours, text(number)).is_some()));
     let now = pair.now;
-    let refused = pair.session(Dialer).send(ours, text(3), now);
+    let refused = pair.session(Dialer).send(ours, text(3), &SendTerms::default(), now);
     assert_eq!(refused, Err((text(3), SendError::QueueFull)));
     pair.set_network(true);
     pair.run(60 * SECOND);
@@ -288,7 +288,7 @@ fn a_waiting_queue_gives_the_message_back_until_there_is_room() {
     let (mut pair, [ours, theirs]) = offline(queue(3, 1 << 20, WhenFull::Wait));
     (0..3).for_each(|number| assert!(pair.send(Dialer, ours, text(number)).is_some()));
     let now = pair.now;
-    assert_eq!(pair.session(Dialer).send(ours, text(3), now), Ok(Err(text(3))));
+    assert_eq!(pair.session(Dialer).send(ours, text(3), &SendTerms::default(), now), Ok(Err(text(3))));
     pair.set_network(true);
     pair.run(60 * SECOND);
     assert!(pair.send(Dialer, ours, text(3)).is_some());

@@ -11,6 +11,9 @@ use crate::error::CloseReason;
 fn another_process(pair: &mut Pair, seed: u64) -> End {
     let now = pair.now;
     let mut copy = Session::dialer(pair.identity(Dialer).clone(), pair.config.clone(), now, seed);
+    let mut incarnation = [0; 16];
+    incarnation[..8].copy_from_slice(&seed.to_be_bytes());
+    copy.set_incarnation(incarnation);
     let old = pair.session(Dialer);
     (copy.id, copy.secret, copy.peer) = (old.id, old.secret.clone(), old.peer);
     let mut end = End::new();
