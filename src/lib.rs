@@ -138,6 +138,13 @@
 //! [`Control`](Priority::Control) channel leaves in the next packet, however much waits in a
 //! [`Bulk`](Priority::Bulk) one.
 //!
+//! # Requests and streams
+//!
+//! Two things that can be built on a channel are there. [`Requester`] and [`Responder`] make it one of requests with
+//! replies: many in flight, each with a timeout, executed once or not at all.
+//! [`DurableStream`] makes it a stream of bytes with tokio's `AsyncRead` and `AsyncWrite`. Both go on over the next link where they
+//! stopped, and both want a channel with [`QueueConfig::lossless`].
+//!
 //! # Lossy channels
 //!
 //! For what is stale when it comes late, such as a cursor's position.
@@ -215,7 +222,8 @@
 //!
 //! [`MemorySignaling::set_reachable`](signaling::MemorySignaling::set_reachable) and
 //! [`restart`](signaling::MemorySignaling::restart) put the directory to the test. For faults on real
-//! WebRTC see `link::webrtc::Impairment`.
+//! WebRTC see `link::webrtc::Impairment`, and the module `testkit` for more of them and for a judge
+//! of histories.
 //!
 //! # Parts of your own
 //!
@@ -230,6 +238,7 @@
 //! | `webrtc` | yes | `link::webrtc`, the default transport; needs tokio |
 //! | `http` | yes | `signaling::HttpSignaling` |
 //! | `server` | no | `signaling::server` |
+//! | `testkit` | no | `testkit`: a UDP proxy with faults, links to cut, a checker of histories |
 //! | `cli` | no | the `everlink` binary |
 //!
 //! Features only add. Without any, memory links and memory signaling are there.
@@ -244,6 +253,9 @@ mod client;
 mod config;
 mod durable;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 pub mod link;
 mod message;
@@ -253,6 +265,9 @@ mod retry;
 mod runtime;
 pub mod signaling;
 pub mod store;
+mod sync;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use client::{Client, ClientBuilder, Target};
 pub use config::*;
@@ -261,6 +276,7 @@ pub use error::*;
 pub use identity::{Identity, ParseKeyError, PublicKey, Signature};
 pub use message::{Message, Utf8Bytes};
 pub use runtime::{BoxFuture, BoxStream, Instant, MaybeSend, MaybeSync};
+pub use sync::*;
 
 /// Compiles and runs the README's examples.
 #[cfg(all(doctest, feature = "webrtc"))]

@@ -1,22 +1,22 @@
 //! The main job over real WebRTC on loopback. Every test waits for events under one deadline.
-#![cfg(feature = "webrtc")]
+#![cfg(all(feature = "webrtc", feature = "testkit"))]
 // Real sockets keep real time.
 #![allow(clippy::disallowed_methods)]
 
 mod common;
 
-use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use common::{chat, expect_numbers, fqn, send_numbers, user};
+use everlink::link::Transport;
 use everlink::link::webrtc::{Impairment, WebRtcConfig, WebRtcTransport};
-use everlink::link::{Link, LinkError, Negotiation, NegotiationEvent, Transport};
 use everlink::signaling::{MemorySignaling, Signaling};
+use everlink::testkit::Cuttable;
 use everlink::{
     ChannelConfig, Client, CloseReason, ConnectionConfig, ConnectionEvent, ConnectionState, DurableChannel,
     DurableConnection, DurableService, Identity, Message, ServiceConfig, ServiceEvent, SessionLost, Target,
 };
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 
 /// Runs a test that must not hang; then nothing of it may be left.
 fn run(test: impl Future<Output = ()>) {
@@ -44,78 +44,12 @@ fn files() -> usize {
 }
 
 /// WebRTC whose links can be cut from outside, at this end.
-#[derive(Clone)]
-struct Cuttable {
-    inner: Arc<WebRtcTransport>,
-    links: Arc<Mutex<Vec<Weak<dyn Link>>>>,
+fn cuttable() -> Cuttable {
+    cuttable_with(WebRtcConfig::loopback())
 }
 
-struct Watched {
-    inner: Arc<dyn Negotiation>,
-    links: Arc<Mutex<Vec<Weak<dyn Link>>>>,
-}
-
-impl Cuttable {
-    fn new() -> Self {
-        Self::with(WebRtcConfig::loopback())
-    }
-
-    fn with(config: WebRtcConfig) -> Self {
-        Self { inner: Arc::new(WebRtcTransport::new(config)), links: Arc::default() }
-    }
-
-    /// Closes every link and returns how many there were.
-    async fn cut(&self) -> usize {
-        let links: Vec<_> = self.links.lock().unwrap().drain(..).filter_map(|link| link.upgrade()).collect();
-        join_all(links.iter().map(|link| link.close())).await;
-        links.len()
-    }
-
-    fn made(&self) -> usize {
-        self.links.lock().unwrap().len()
-    }
-
-    fn watch(&self, inner: Arc<dyn Negotiation>) -> Arc<dyn Negotiation> {
-        Arc::new(Watched { inner, links: self.links.clone() })
-    }
-}
-
-impl Transport for Cuttable {
-    fn offer(&self) -> BoxFuture<'_, Result<Arc<dyn Negotiation>, LinkError>> {
-        Box::pin(async move { Ok(self.watch(self.inner.offer().await?)) })
-    }
-
-    fn answer<'a>(&'a self, offer: &'a str) -> BoxFuture<'a, Result<Arc<dyn Negotiation>, LinkError>> {
-        Box::pin(async move { Ok(self.watch(self.inner.answer(offer).await?)) })
-    }
-
-    fn shutdown(&self) -> BoxFuture<'_, ()> {
-        self.inner.shutdown()
-    }
-}
-
-impl Negotiation for Watched {
-    fn description(&self) -> &str {
-        self.inner.description()
-    }
-
-    fn set_answer<'a>(&'a self, sdp: &'a str) -> BoxFuture<'a, Result<(), LinkError>> {
-        self.inner.set_answer(sdp)
-    }
-
-    fn add_candidate<'a>(&'a self, candidate: &'a str) -> BoxFuture<'a, Result<(), LinkError>> {
-        self.inner.add_candidate(candidate)
-    }
-
-    fn next(&self) -> BoxFuture<'_, NegotiationEvent> {
-        Box::pin(async move {
-            let event = self.inner.next().await;
-            if let NegotiationEvent::Established(link) = &event {
-                self.links.lock().unwrap().push(Arc::downgrade(link));
-            }
-            event
-        })
-    }
+fn cuttable_with(config: WebRtcConfig) -> Cuttable {
+    Cuttable::new(WebRtcTransport::new(config))
 }
 
 fn client(secret: u8, signaling: impl Signaling, transport: impl Transport) -> Client {
@@ -135,7 +69,7 @@ struct Pair {
 
 impl Pair {
     async fn new() -> Self {
-        Self::with(chat(), ConnectionConfig::default(), [Cuttable::new(), Cuttable::new()]).await
+        Self::with(chat(), ConnectionConfig::default(), [cuttable(), cuttable()]).await
     }
 
     async fn with(service: ServiceConfig, config: ConnectionConfig, links: [Cuttable; 2]) -> Self {
@@ -246,11 +180,10 @@ fn cuts_in_the_middle_of_a_stream_lose_and_double_nothing() {
 fn five_joiners_at_once_get_in_on_a_pool_of_one() {
     run(async {
         let signaling = MemorySignaling::new();
-        let host = client(1, signaling.clone(), Cuttable::new());
+        let host = client(1, signaling.clone(), cuttable());
         let service = host.expose_service(chat()).await.expect("exposed");
         let uuid = service.info().uuid;
-        let peers: Vec<_> =
-            (10..15).map(|secret| client(secret, signaling.clone(), Cuttable::new())).collect();
+        let peers: Vec<_> = (10..15).map(|secret| client(secret, signaling.clone(), cuttable())).collect();
         let joined = join_all(peers.iter().map(|peer| async move {
             let connection = peer.connect_by_uuid(uuid).await.expect("connected");
             let mut channel = connection.open_channel("c").expect("opened");
@@ -285,8 +218,7 @@ fn five_joiners_at_once_get_in_on_a_pool_of_one() {
 fn two_services_of_one_identity_have_their_own_peers() {
     run(async {
         let signaling = MemorySignaling::new();
-        let (host, peer) =
-            (client(1, signaling.clone(), Cuttable::new()), client(2, signaling, Cuttable::new()));
+        let (host, peer) = (client(1, signaling.clone(), cuttable()), client(2, signaling, cuttable()));
         let expose = |name| host.expose_service(ServiceConfig::new(user("alice"), fqn(name)));
         let services = [expose("a@1.0.0").await.expect("exposed"), expose("b@1.0.0").await.expect("exposed")];
         for service in [&services[1], &services[0], &services[1]] {
@@ -305,7 +237,7 @@ fn refreshing_keeps_the_uuid_and_the_links() {
         // The directory grants ten seconds at least.
         config.ttl = Duration::from_secs(10);
         config.refresh_margin = 0.9;
-        let pair = Pair::with(config, ConnectionConfig::default(), [Cuttable::new(), Cuttable::new()]).await;
+        let pair = Pair::with(config, ConnectionConfig::default(), [cuttable(), cuttable()]).await;
         let (mut ours, mut theirs) = pair.channel("c");
         let (uuid, mut events) = (pair.service.info().uuid, pair.service.events());
         let mut refreshed = 0;
@@ -334,7 +266,7 @@ fn a_directory_that_restarts_in_the_middle_touches_no_link() {
         talk(&mut ours, &mut theirs, 1000).await;
         assert_eq!(pair.links[1].made(), 1, "the link was replaced");
         // And whoever comes now finds the service.
-        let late = client(3, pair.signaling.clone(), Cuttable::new());
+        let late = client(3, pair.signaling.clone(), cuttable());
         late.connect_by_uuid(pair.service.info().uuid).await.expect("connected");
         while !matches!(events.next().await.expect("it goes on"), ServiceEvent::Connection(id) if id != pair.at_host.id())
         {
@@ -353,7 +285,7 @@ fn a_host_that_restarts_is_found_again_by_the_same_uuid() {
         let impairment = Impairment::new(1);
         let mut dying = WebRtcConfig::loopback();
         dying.impairment = Some(impairment.clone());
-        let pair = Pair::with(chat(), config, [Cuttable::with(dying), Cuttable::new()]).await;
+        let pair = Pair::with(chat(), config, [cuttable_with(dying), cuttable()]).await;
         let (mut ours, mut theirs) = pair.channel("c");
         talk(&mut ours, &mut theirs, 10).await;
         let uuid = pair.service.info().uuid;
@@ -361,7 +293,7 @@ fn a_host_that_restarts_is_found_again_by_the_same_uuid() {
         drop((theirs, pair.at_host, pair.service));
         pair.host.shutdown().await;
 
-        let again = client(1, pair.signaling.clone(), Cuttable::new());
+        let again = client(1, pair.signaling.clone(), cuttable());
         let service = again.expose_service(chat()).await.expect("exposed");
         assert_eq!(service.info().uuid, uuid);
         send_numbers(&ours, 0..10).await;
@@ -394,8 +326,7 @@ fn a_blackout_heals_without_loss() {
         let impairment = Impairment::new(2);
         let mut config = WebRtcConfig::loopback();
         config.impairment = Some(impairment.clone());
-        let pair =
-            Pair::with(chat(), ConnectionConfig::default(), [Cuttable::new(), Cuttable::with(config)]).await;
+        let pair = Pair::with(chat(), ConnectionConfig::default(), [cuttable(), cuttable_with(config)]).await;
         let (mut ours, mut theirs) = pair.channel("c");
         let mut state = pair.at_peer.clone();
         talk(&mut ours, &mut theirs, 10).await;
@@ -467,7 +398,7 @@ fn over_a_real_server_that_restarts() {
         let address = listener.local_addr().unwrap();
         let (stop, running) = start(listener);
         let signaling = || HttpSignaling::new(&format!("http://{address}")).unwrap();
-        let links = [Cuttable::new(), Cuttable::new()];
+        let links = [cuttable(), cuttable()];
         let (host, peer) =
             (client(1, signaling(), links[0].clone()), client(2, signaling(), links[1].clone()));
         let service = host.expose_service(chat()).await.expect("exposed");
@@ -486,7 +417,7 @@ fn over_a_real_server_that_restarts() {
         let (stop, running) = start(TcpListener::bind(address).unwrap());
         links[1].cut().await;
         talk(&mut ours, &mut theirs, 100).await;
-        let late = client(3, signaling(), Cuttable::new());
+        let late = client(3, signaling(), cuttable());
         late.connect_by_uuid(service.info().uuid).await.expect("connected");
 
         late.shutdown().await;

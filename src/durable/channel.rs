@@ -408,7 +408,7 @@ impl ChannelReceiver {
         std::future::poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, RecvError>> {
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, RecvError>> {
         self.acknowledge();
         if self.batch.is_empty()
             && let Err(pending) = self.refill(cx)

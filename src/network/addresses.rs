@@ -96,6 +96,11 @@ impl Addresses {
         }
     }
 
+    /// Packets leave from here now, which is part of a change that is told.
+    pub(crate) fn adopt_sources(&mut self, sources: Sources) {
+        self.sources = Some(sources);
+    }
+
     /// When to [`poll`](Self::poll).
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let (first, last) = self.untold?;

@@ -53,6 +53,8 @@ pub(crate) async fn watch(mut tell: impl FnMut(NetworkChange)) {
             next_tick = next_tick.min(now + QUICK_TICK);
         }
         if addresses.poll(now) {
+            // A route comes a moment after its address, and is the same change.
+            addresses.adopt_sources(system::sources());
             tracing::info!("the network of this machine changed");
             tell(NetworkChange::Addresses);
         }

@@ -46,6 +46,11 @@ impl Caller {
         self.signaling.set_poll_interval(interval);
     }
 
+    /// Asks over new connections from now on.
+    pub(crate) fn renew(&self) {
+        self.signaling.renew();
+    }
+
     /// The network of this machine changed.
     pub(crate) fn network_changed(&self) {
         self.signaling.network_changed();

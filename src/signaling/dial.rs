@@ -105,6 +105,11 @@ impl Inner {
         let mut tries = FuturesUnordered::new();
         let mut started = 0;
         let mut patience = HEDGE_AFTER;
+        if self.pin().is_some() {
+            // What ended the last link may have ended the connections to the directory too, unseen,
+            // and a question asked over a dead one would hang for as long as this attempt.
+            self.caller.renew();
+        }
         loop {
             let taken = Arc::new(Notify::new());
             if started < MAX_TRIES {

@@ -28,7 +28,7 @@ pub struct HttpSignaling {
 
 struct Shared {
     // A std lock: held to copy a handle, never over an await.
-    client: RwLock<Client>,
+    client: RwLock<(Client, Instant)>,
     url: Url,
     /// Without a slash at its end.
     base: String,
@@ -52,6 +52,8 @@ pub struct UrlError {
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// How long an answer may take, beyond what was asked to wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Connections no older than this need no renewal: many dials of one client begin at once.
+const RENEW_GAP: Duration = Duration::from_millis(100);
 /// How long the answer to a probe may take.
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 /// How long the first bytes of an event stream may take; the server sends some at once.
@@ -88,7 +90,7 @@ impl HttpSignaling {
         let base = parsed.as_str().trim_end_matches('/').to_owned();
         let poll_interval = AtomicU64::new(2000);
         let polls_until = Mutex::default();
-        let client = RwLock::new(client);
+        let client = RwLock::new((client, runtime::now()));
         Ok(Self { shared: Arc::new(Shared { client, url: parsed, base, poll_interval, polls_until }) })
     }
 
@@ -114,7 +116,18 @@ impl std::fmt::Debug for HttpSignaling {
 
 impl Shared {
     fn client(&self) -> Client {
-        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.client.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Makes another client: what is kept open for reuse goes with the old one.
+    fn renew_client(&self) {
+        match client(&self.url) {
+            Ok(fresh) => {
+                let mut current = self.client.write().unwrap_or_else(PoisonError::into_inner);
+                *current = (fresh, runtime::now());
+            }
+            Err(error) => tracing::warn!(%error, "connections to the signaling server may be stale"),
+        }
     }
 
     fn poll_interval(&self) -> Duration {
@@ -124,13 +137,16 @@ impl Shared {
 
 impl Signaling for HttpSignaling {
     fn network_changed(&self) {
-        // What is kept open for reuse goes with the old client. A way that kept streams back may
-        // not be the way any more.
-        match client(&self.shared.url) {
-            Ok(fresh) => *self.shared.client.write().unwrap_or_else(PoisonError::into_inner) = fresh,
-            Err(error) => tracing::warn!(%error, "connections to the signaling server may be stale"),
-        }
+        self.shared.renew_client();
+        // A way that kept streams back may not be the way any more.
         *self.shared.polls_until() = None;
+    }
+
+    fn renew(&self) {
+        let since = self.shared.client.read().unwrap_or_else(PoisonError::into_inner).1;
+        if runtime::now().saturating_duration_since(since) >= RENEW_GAP {
+            self.shared.renew_client();
+        }
     }
 
     fn set_poll_interval(&self, interval: Duration) {

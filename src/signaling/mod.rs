@@ -24,7 +24,7 @@ pub(crate) mod subscription;
 mod testing;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod vectors;
-mod wire;
+pub(crate) mod wire;
 
 use std::time::Duration;
 
@@ -62,6 +62,11 @@ pub trait Signaling: MaybeSend + MaybeSync + 'static {
     /// The network of this machine changed, or it slept: connections that were open may be dead
     /// without a word, and are not to be used for what is asked from now on.
     fn network_changed(&self) {}
+
+    /// Connections that were open may be dead without a word, for all that is known: what is asked
+    /// from now on goes over new ones. Less than [`network_changed`](Self::network_changed), as
+    /// the way to the directory is still the same.
+    fn renew(&self) {}
 
     /// How often to ask for events where they cannot be pushed. Does nothing where they can.
     fn set_poll_interval(&self, interval: Duration) {

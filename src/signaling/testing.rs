@@ -158,6 +158,7 @@ pub(crate) struct Meddler {
     pub(crate) calls: Arc<AtomicUsize>,
     pub(crate) streams: Arc<AtomicUsize>,
     pub(crate) probes: Arc<AtomicUsize>,
+    pub(crate) renewals: Arc<AtomicUsize>,
 }
 
 impl Meddler {
@@ -169,6 +170,7 @@ impl Meddler {
             calls: Arc::default(),
             streams: Arc::default(),
             probes: Arc::default(),
+            renewals: Arc::default(),
         }
     }
 
@@ -184,6 +186,11 @@ impl Meddler {
 }
 
 impl Signaling for Meddler {
+    fn renew(&self) {
+        self.renewals.fetch_add(1, Ordering::Relaxed);
+        self.inner.renew();
+    }
+
     fn call(&self, request: SignedRequest) -> BoxFuture<'_, Result<Response, SignalingError>> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move { self.inner.call(request).await.map(|response| (self.on_response)(response)) })

@@ -5,10 +5,14 @@
 //! [`MemoryStore`] is for tests and for handing sessions from one client of a process to the
 //! next, `FileStore` for everything else.
 
+#[cfg(all(feature = "store", not(target_arch = "wasm32")))]
+mod file;
 mod memory;
 
 use bytes::Bytes;
 
+#[cfg(all(feature = "store", not(target_arch = "wasm32")))]
+pub use file::{FileStore, FileStoreConfig};
 pub use memory::MemoryStore;
 
 use crate::runtime::{BoxFuture, MaybeSend, MaybeSync};

@@ -3,7 +3,9 @@
 
 mod bad_input;
 mod process;
+mod stream;
 mod talk;
+mod transfer;
 
 use process::World;
 
@@ -35,7 +37,17 @@ fn whoami_is_the_same_each_time() {
 #[test]
 fn help_and_version_are_answers() {
     let world = World::new();
-    for command in [&[][..], &["serve"], &["expose"], &["connect"], &["whoami"], &["demo"], &["bench"]] {
+    for command in [
+        &[][..],
+        &["serve"],
+        &["expose"],
+        &["connect"],
+        &["send"],
+        &["recv"],
+        &["whoami"],
+        &["demo"],
+        &["bench"],
+    ] {
         let help = world.run(&[command, &["--help"]].concat(), b"");
         help.expect_success();
         assert!(help.stdout.contains("Example"), "{command:?}: {}", help.stdout);

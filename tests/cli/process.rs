@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,9 @@ pub struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Option<Receiver<Vec<u8>>>,
-    stderr: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<()>>,
+    /// What stderr said so far.
+    said: Arc<Mutex<Vec<u8>>>,
 }
 
 /// What became of a process.
@@ -43,29 +46,51 @@ impl World {
 
     /// Starts `everlink` with these arguments.
     pub fn start(&self, args: &[&str]) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_everlink"));
-        command.args(args).env_remove("RUST_LOG");
+        self.launch(Command::new(env!("CARGO_BIN_EXE_everlink")).args(args), Stdio::piped())
+    }
+
+    /// Starts `everlink` where no file may have more than so many KiB.
+    #[cfg(unix)]
+    pub fn start_limited(&self, kib: u32, args: &[&str]) -> Running {
+        // Told as an error, and not by the signal that would kill it.
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", kib * 2);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_everlink")]).args(args);
+        self.launch(&mut command, Stdio::piped())
+    }
+
+    /// Starts `everlink` with its stdout in a file.
+    pub fn start_into(&self, args: &[&str], file: &str) -> Running {
+        let stdout = std::fs::File::create(file).unwrap();
+        self.launch(Command::new(env!("CARGO_BIN_EXE_everlink")).args(args), stdout.into())
+    }
+
+    fn launch(&self, command: &mut Command, stdout: Stdio) -> Running {
+        command.env_remove("RUST_LOG");
         for home in ["HOME", "XDG_CONFIG_HOME", "APPDATA"] {
             command.env(home, self.home.path());
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (stdout, mut stderr) = (child.stdout.take(), child.stderr.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
-            for line in BufReader::new(stdout).split(b'\n') {
+            for line in stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).split(b'\n')) {
                 // Dropping the receiver closes the pipe, as a reader that goes away does.
                 if line.map(|line| sender.send(line).is_err()).unwrap_or(true) {
                     return;
                 }
             }
         });
+        let said: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let heard = said.clone();
         let stderr = std::thread::spawn(move || {
-            let mut text = Vec::new();
-            let _ = stderr.read_to_end(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
+            let mut piece = [0; 4096];
+            while let Ok(length @ 1..) = stderr.read(&mut piece) {
+                heard.lock().unwrap().extend_from_slice(&piece[..length]);
+            }
         });
-        Running { stdin: child.stdin.take(), child, lines: Some(lines), stderr: Some(stderr) }
+        Running { stdin: child.stdin.take(), child, lines: Some(lines), stderr: Some(stderr), said }
     }
 
     /// Runs `everlink` to its end.
@@ -109,6 +134,20 @@ impl Running {
             Ok(line) => String::from_utf8(line).unwrap(),
             Err(RecvTimeoutError::Timeout) => panic!("it prints nothing"),
             Err(RecvTimeoutError::Disconnected) => panic!("it ended"),
+        }
+    }
+
+    /// What it said on stderr so far.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until `holds` does.
+    pub fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !holds(self) {
+            assert!(begun.elapsed() < PATIENCE, "it never comes to {what}: {}", self.stderr());
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -167,7 +206,8 @@ impl Running {
             stdout.push_str(&String::from_utf8_lossy(&line));
             stdout.push('\n');
         }
-        let stderr = self.stderr.take().unwrap().join().unwrap();
+        self.stderr.take().unwrap().join().unwrap();
+        let stderr = self.stderr();
         Ended { code, stdout, stderr }
     }
 }

@@ -11,6 +11,7 @@ use everlink::signaling::{HttpSignaling, ServiceFqn, Username};
 use everlink::{Client, Identity, PublicKey, Target};
 
 use crate::bench::BenchArgs;
+use crate::soak::SoakArgs;
 
 /// Durable WebRTC connections: messages that are neither lost nor doubled when the link is.
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ pub enum Command {
     Serve(Serve),
     Expose(Expose),
     Connect(Connect),
+    Send(Send),
+    Recv(Recv),
     Whoami(Whoami),
     /// Show what it does: a server, a host and a peer in this process, over real WebRTC.
     ///
@@ -45,6 +48,17 @@ pub enum Command {
     /// Takes about ten minutes, or one with --quick. The ratios are what counts on a noisy machine.
     #[command(after_help = "Example: throughput and round trips alone\n  everlink bench --only stream")]
     Bench(BenchArgs),
+    /// Prove the promises: a server, a host and a peer as processes that are killed and cut off.
+    ///
+    /// Host and peer send each other numbered messages over real WebRTC and write down what they do
+    /// and see. Meanwhile processes are killed (`kill -9`) and links are cut, at moments drawn from
+    /// the seed. In the end both histories are read: what was lost, doubled, reordered or not
+    /// reported is shown with its part of the histories, and it ends with 1.
+    #[command(
+        after_help = "Example: a short one\n  everlink soak --minutes 1 --messages 20000 --cuts 20 --kills 20\n\n\
+        Example: the long one, again\n  everlink soak --seed 42"
+    )]
+    Soak(SoakArgs),
 }
 
 /// Run the signaling server, by which hosts and peers find each other.
@@ -73,7 +87,8 @@ pub struct Serve {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: send back what comes\n  everlink expose alice/chat@1.0.0 --echo\n\n\
     Example: at another server, reached over the internet\n  everlink expose alice/chat@1.0.0 \
-    --server https://signal.example.org --ice stun:stun.example.org:3478")]
+    --server https://signal.example.org --ice stun:stun.example.org:3478\n\n\
+    Example: a directory to whoever connects\n  tar c ./photos | everlink expose alice/photos@1.0.0 --stream")]
 pub struct Expose {
     /// The service: USER/NAME@VERSION. The username is claimed if it is free.
     #[arg(value_name = "USER/SERVICE@VERSION", value_parser = service)]
@@ -87,6 +102,10 @@ pub struct Expose {
     /// Send each message back on the channel that it came by.
     #[arg(long)]
     pub echo: bool,
+    /// Pipe bytes instead of messages: what the first peer sends goes to stdout, stdin goes to it. Ends
+    /// when both directions have ended. The uuid is printed on stderr.
+    #[arg(long, conflicts_with_all = ["echo", "json"])]
+    pub stream: bool,
     /// List the service for everybody. Otherwise it is found by its uuid or exact name only.
     #[arg(long)]
     pub public: bool,
@@ -109,7 +128,8 @@ pub struct Expose {
 #[command(after_help = "Example: by name, at the server of this machine\n  \
     printf 'one\\ntwo\\n' | everlink connect alice/chat@1.0.0\n\n\
     Example: by uuid, as somebody\n  everlink connect 3f2a6c1e-0c6b-8a1d-9f42-5d0e8b7c6a19 \
-    --server https://signal.example.org --identity ./bob.key")]
+    --server https://signal.example.org --identity ./bob.key\n\n\
+    Example: as a pipe of bytes\n  everlink connect alice/photos@1.0.0 --stream < /dev/null | tar x")]
 pub struct Connect {
     /// The service: its uuid, or USER/NAME@VERSION. Of a public service the VERSION may be a
     /// requirement, such as ^1.2 or 1, which stands for the highest that fits.
@@ -133,6 +153,76 @@ pub struct Connect {
     /// Go on receiving after the end of input, until the peer closes.
     #[arg(long)]
     pub stay: bool,
+    /// Pipe bytes instead of messages, to a host that does the same. The end of input ends this
+    /// direction; the other goes on until its own end.
+    #[arg(long, conflicts_with_all = ["stay", "json"])]
+    pub stream: bool,
+}
+
+/// Send a file to an `everlink recv`.
+///
+/// It arrives whole and verified, or not at all. Whatever breaks, it goes on where it stopped: links come
+/// back by themselves, and a sender or receiver that was killed is started again with the same
+/// arguments. Ends with 0 when the receiver has verified the file and put it in its place.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  everlink send ./photos.tar 3f2a6c1e-0c6b-8a1d-9f42-5d0e8b7c6a19\n\n\
+    Example: by name, at another server\n  everlink send ./photos.tar alice/inbox@1.0.0 --server https://signal.example.org")]
+pub struct Send {
+    /// The file. Only the last part of its path is announced.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The receiver: the uuid that it prints, or USER/NAME@VERSION.
+    #[arg(value_name = "UUID|USER/SERVICE@VERSION", value_parser = target)]
+    pub target: Target,
+    #[command(flatten)]
+    pub network: Network,
+    /// The file with the secret key by which the receiver shall know this peer; made if it is not
+    /// there. Without it the peer has a new key each time.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The access token, if the service asks for one.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Talk to nobody but the owner of this key (as `everlink whoami` prints it).
+    #[arg(long, value_name = "KEY")]
+    pub peer: Option<PublicKey>,
+    /// How many seconds to wait for a receiver that was there and is gone.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    pub wait: Duration,
+}
+
+/// Receive a file from an `everlink send`.
+///
+/// Prints `service UUID` when senders can connect, and `received PATH` when the file is verified and
+/// in its place. Until then it is in PATH.part; whoever is killed goes on from there when it is started again. Ends
+/// with 0 after one file. Whoever knows the uuid or the name can send.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: into this directory\n  everlink recv alice/inbox@1.0.0\n\n\
+    Example: every file that comes, until ctrl-c\n  everlink recv alice/inbox@1.0.0 --out ./inbox --keep")]
+pub struct Recv {
+    /// The service: USER/NAME@VERSION. The username is claimed if it is free.
+    #[arg(value_name = "USER/SERVICE@VERSION", value_parser = service)]
+    pub service: (Username, ServiceFqn),
+    #[command(flatten)]
+    pub network: Network,
+    /// The file with the secret key; made if it is not there. The default is a file of this user's
+    /// (see `everlink whoami --json`).
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// A directory, where the file gets the announced name, or the path of the file itself. The default is
+    /// this directory.
+    #[arg(long, value_name = "DIR|FILE")]
+    pub out: Option<PathBuf>,
+    /// Overwrite a file that exists, once the new one is complete.
+    #[arg(long)]
+    pub force: bool,
+    /// Go on after the first file, until ctrl-c or SIGTERM.
+    #[arg(long)]
+    pub keep: bool,
+    /// Whoever looks the service up by name must know this. Other users of this machine can see
+    /// it on the command line.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
 }
 
 /// Print the public key of this user, by which others know them.

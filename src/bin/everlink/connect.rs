@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use everlink::signaling::Signaling as _;
 use everlink::{
-    ChannelReceiver, ChannelSender, CloseReason, ConnectError, ConnectionConfig, DurableConnection, Identity,
-    QueueConfig, Target,
+    ChannelReceiver, ChannelSender, CloseReason, ConnectError, ConnectionConfig, DurableConnection,
+    DurableStream, Identity, QueueConfig, Target,
 };
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -17,7 +17,7 @@ use crate::failure::{Failure, complain};
 use crate::output::{Output, is_broken_pipe};
 use crate::stop::Stop;
 use crate::whoami::identity;
-use crate::{input, notices};
+use crate::{input, notices, pipe};
 
 /// How long to look for a host that the server knows and that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,6 +53,11 @@ pub async fn run(args: Connect, output: Output) -> Result<(), Failure> {
     });
     let mut telling = JoinSet::new();
     telling.spawn(notices::tell(connection.events(), output, about.clone()));
+    if args.stream {
+        let ended = pipe::run(DurableStream::new(channel), &connection, &mut stop).await;
+        client.shutdown().await;
+        return ended;
+    }
     let (sender, receiver) = channel.split();
     let talk = Talk { connection: &connection, output, about };
     let ended = talk.run(sender, receiver, args.stay, &mut stop).await;
@@ -62,7 +67,8 @@ pub async fn run(args: Connect, output: Output) -> Result<(), Failure> {
     ended
 }
 
-fn why(error: ConnectError, target: &Target) -> Failure {
+/// Why a service was not reached.
+pub fn why(error: ConnectError, target: &Target) -> Failure {
     match (&error, target) {
         (ConnectError::ServiceNotFound, Target::Query { service, .. }) if !service.is_exact() => {
             Failure::new(error.to_string(), "one that is not public is found by its exact version only")

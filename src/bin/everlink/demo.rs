@@ -16,10 +16,10 @@ use everlink::{
 };
 use serde_json::json;
 
-use crate::cut::Cuttable;
 use crate::failure::Failure;
 use crate::notices;
 use crate::output::{Output, is_broken_pipe};
+use everlink::testkit::Cuttable;
 
 /// Messages each way.
 const COUNT: u64 = 3000;

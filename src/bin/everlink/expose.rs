@@ -1,18 +1,25 @@
 //! `everlink expose`.
 
-use std::io;
+use std::io::{self, Write as _};
+use std::time::Duration;
 
 use everlink::signaling::Signaling as _;
-use everlink::{DurableChannel, DurableConnection, QueueConfig, ServiceConfig, ServiceEvent};
+use everlink::{
+    DurableChannel, DurableConnection, DurableService, DurableStream, QueueConfig, ServiceConfig,
+    ServiceEvent,
+};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::args::Expose;
 use crate::failure::{Failure, complain};
-use crate::notices;
 use crate::output::{Output, is_broken_pipe};
 use crate::stop::Stop;
 use crate::whoami::identity;
+use crate::{notices, pipe};
+
+/// How long a peer may take to open the channel of a stream.
+const SPEAK_WITHIN: Duration = Duration::from_secs(10);
 
 pub async fn run(args: Expose, output: Output) -> Result<(), Failure> {
     let mut stop = Stop::listen();
@@ -34,6 +41,14 @@ pub async fn run(args: Expose, output: Output) -> Result<(), Failure> {
         "event": "service", "uuid": info.uuid, "service": info.service, "key": key,
         "server": args.network.server.url(), "expires_at": info.expires_at,
     });
+    if args.stream {
+        // Stdout is the peer's.
+        let _ = writeln!(io::stderr(), "service {}", info.uuid);
+        let ended = stream(&service, output, &mut stop).await;
+        let _ = service.stop().await;
+        client.shutdown().await;
+        return ended;
+    }
     let mut written = output.line(&format!("service {}", info.uuid), told);
 
     let mut events = service.events();
@@ -93,6 +108,42 @@ pub async fn run(args: Expose, output: Output) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Pipes bytes to and from the first peer that opens a channel.
+async fn stream(service: &DurableService, output: Output, stop: &mut Stop) -> Result<(), Failure> {
+    loop {
+        let (connection, channel) = tokio::select! {
+            found = first_channel(service) => match found {
+                Some(found) => found,
+                None => return Err(Failure::new("the service had to stop", "")),
+            },
+            () = stop.wished() => return Ok(()),
+        };
+        // A peer that was gone before it said anything was none.
+        let Some(channel) = channel else { continue };
+        let mut telling = JoinSet::new();
+        telling.spawn(notices::tell(connection.events(), output, json!({})));
+        let piping = pipe::run(DurableStream::new(channel), &connection, stop);
+        let mut piping = std::pin::pin!(piping);
+        loop {
+            tokio::select! {
+                ended = &mut piping => return ended,
+                // There is one stdin: others are turned away.
+                Some(other) = service.accept() => {
+                    telling.spawn(async move { drop(other.close().await) });
+                }
+            }
+        }
+    }
+}
+
+/// The next peer and its first channel, if it opens one.
+async fn first_channel(service: &DurableService) -> Option<(DurableConnection, Option<DurableChannel>)> {
+    let connection = service.accept().await?;
+    // One that says nothing must not keep the others waiting.
+    let channel = tokio::time::timeout(SPEAK_WITHIN, connection.accept_channel()).await;
+    Some((connection, channel.ok().flatten()))
 }
 
 /// That nobody reads stdout any more ends the program, but is no failure.

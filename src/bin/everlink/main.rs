@@ -12,15 +12,17 @@
 mod args;
 mod bench;
 mod connect;
-mod cut;
 mod demo;
 mod expose;
 mod failure;
 mod input;
 mod notices;
 mod output;
+mod pipe;
 mod serve;
+mod soak;
 mod stop;
+mod transfer;
 mod whoami;
 
 use std::process::ExitCode;
@@ -51,8 +53,11 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Serve(args) => on_tokio(serve::run(args, output)),
         Command::Expose(args) => on_tokio(expose::run(args, output)),
         Command::Connect(args) => on_tokio(connect::run(args, output)),
+        Command::Send(args) => on_tokio(transfer::send::run(args, output)),
+        Command::Recv(args) => on_tokio(transfer::recv::run(args, output)),
         Command::Whoami(args) => whoami::run(&args, output),
         Command::Demo => on_tokio(demo::run(output)),
+        Command::Soak(args) => on_tokio(soak::run(args, output)),
         Command::Bench(args) => bench::run(&args, output.json).map_err(|what| Failure::new(what, "")),
     }
 }

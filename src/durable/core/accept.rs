@@ -18,6 +18,8 @@ pub(crate) enum Known {
     },
     /// The application closed it.
     Closed { peer: PublicKey },
+    /// The application left it, to go on with it later.
+    Away,
 }
 
 /// What to do with the link.
@@ -27,17 +29,20 @@ pub(crate) enum Decision {
     Resume,
     /// A new session begins with it.
     Begin,
+    /// Close it without a word: there may be an answer later.
+    Ignore,
     /// Say so and close it.
     Refuse(RefuseCode, &'static str),
 }
 
 /// Decides over a HELLO whose signature was checked.
 pub(crate) fn decide(hello: &Hello, binding: Binding, known: Option<&Known>, has_room: bool) -> Decision {
-    use Decision::{Begin, Refuse, Resume};
+    use Decision::{Begin, Ignore, Refuse, Resume};
     match known {
         Some(Known::Alive { peer, .. } | Known::Closed { peer }) if *peer != hello.key => {
             Refuse(RefuseCode::Rejected, "the session belongs to another key")
         }
+        Some(Known::Away) => Ignore,
         Some(Known::Closed { .. }) => Refuse(RefuseCode::Closed, "the session was closed"),
         // The secret proves it; or the WELCOME of the first link was lost, so that the peer cannot
         // know the secret yet.

@@ -29,6 +29,8 @@ pub(super) struct Dialing {
     /// Attempts since a link was last proven.
     pub attempts: u32,
     pub last_error: Option<DialError>,
+    /// When a link last answered that had fallen silent, and a dial beside it was for nothing.
+    pub needless_at: Option<Instant>,
     /// Links in a row that came about and led nowhere.
     pub fruitless: u32,
     /// A link was live at some time.

@@ -218,8 +218,10 @@ impl Hello {
         me: PublicKey,
     ) -> Result<Self, Option<Misbehaviour>> {
         let (text, signature) = Self::versioned(body)?;
-        let mut rest = Decoder::new(text.slice(2..));
+        let mut rest = Decoder::new(text.clone());
         let hello = (|| {
+            // Looked at already; but with a signature cut off it may not be there at all.
+            rest.u16()?;
             let key = PublicKey(rest.array()?);
             let to = PublicKey(rest.array()?);
             let session = SessionId(rest.array()?);

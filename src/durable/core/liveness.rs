@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 
 use super::backoff::{FOREVER, later};
+use super::network::NetworkChange;
 use super::path::{LinkId, Path, Phase, Whose};
 use super::session::{Role, Session};
 use super::wire;
@@ -15,6 +16,9 @@ use crate::runtime::Instant;
 
 /// Frames that may wait for a link that takes none, in bytes.
 const MAX_CONTROL: usize = 4096;
+/// After a link that fell silent answered all the same, silence alone is no reason for a dial for
+/// this long: a path may be slower than the link's patience.
+const NEEDLESS_FOR: Duration = Duration::from_secs(30);
 /// A host keeps a silent link for this long, in case it recovers.
 const SILENT_LINK: Duration = Duration::from_secs(60);
 
@@ -31,11 +35,19 @@ impl Session {
         }
     }
 
-    /// The path beneath a link looks dead or alive, as the link says. Never believed: probed.
+    /// The path beneath a link looks dead or alive, as the link says. Never believed: probed, and a
+    /// fresh link is dialed beside one that looks dead.
     pub(crate) fn handle_path_news(&mut self, now: Instant, link: LinkId, alive: bool) -> Whose {
         match &self.path {
             Some(path) if path.id == link && path.is_live() => {}
             _ => return Whose::NotOurs,
+        }
+        let asked = self.path.as_ref().is_some_and(|path| path.suspect || path.question.is_some());
+        let cried_wolf = self.dialing.needless_at;
+        let cried_wolf = cried_wolf.is_some_and(|at| now.saturating_duration_since(at) < NEEDLESS_FOR);
+        if !alive && !asked && !cried_wolf && self.role == Role::Dialer {
+            self.handle_network_change(now, NetworkChange::Silence);
+            return Whose::Ours;
         }
         self.ping(now);
         if alive {
@@ -129,7 +141,9 @@ impl Session {
                 if let Some(path) = &mut self.path
                     && ack
                 {
+                    // Due once: a link that takes nothing now shall not keep the timer busy.
                     path.ack_now = true;
+                    path.ack_at = None;
                 }
                 if silent {
                     return self.path_lost(now, DisconnectCause::PathDead, DialError::TimedOut);

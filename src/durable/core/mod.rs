@@ -7,6 +7,8 @@ mod closing;
 mod dialing;
 mod expiry;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handshake;
 mod inbox;
 mod liveness;
@@ -22,14 +24,14 @@ mod session;
 mod timers;
 mod wire;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod tests;
 
 pub(crate) use accept::{Decision, Known, decide};
 pub(crate) use channel::{ChannelId, Signals};
 pub use handshake::SessionId;
 pub(crate) use handshake::{Hello, Refuse, RefuseCode, SessionSecret};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use handshake::{Incarnation, Terms};
 pub(crate) use inbox::{Consumed, Delivery};
 pub(crate) use network::NetworkChange;

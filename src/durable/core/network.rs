@@ -17,6 +17,9 @@ pub(crate) enum NetworkChange {
     Addresses,
     /// It slept.
     Wake,
+    /// Nothing comes over the link any more, not even what costs no retransmission: it may be the
+    /// peer whose network changed.
+    Silence,
 }
 
 impl NetworkChange {
@@ -24,6 +27,7 @@ impl NetworkChange {
         match self {
             Self::Addresses => DisconnectCause::NetworkChange,
             Self::Wake => DisconnectCause::Wake,
+            Self::Silence => DisconnectCause::PathDead,
         }
     }
 }
@@ -88,6 +92,9 @@ impl Session {
         let Some(path) = &mut self.path else { return };
         let Some(question) = path.question.filter(|question| path.acked > question.sent) else { return };
         path.question = None;
+        if question.change == NetworkChange::Silence {
+            self.dialing.needless_at = Some(now);
+        }
         // A path that was given up meanwhile is told of as such.
         if path.suspect {
             return;

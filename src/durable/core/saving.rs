@@ -276,7 +276,7 @@ impl Session {
         let queue = self.config.queue.clone();
         let mut channel = Channel::new(id, record.label.clone(), record.lossy, queue);
         channel.outbox = outbox(half)?;
-        channel.closed = record.closed;
+        (channel.closed, channel.peer_half) = (record.closed, record.peer_half);
         if let Some((peer_half, first)) = record.peer_half {
             let (consumed, ended) = cursor.unwrap_or((first - 1, false));
             let mut inbox = Inbox::restored(peer_half, consumed, ended);
@@ -351,7 +351,10 @@ impl Session {
     /// When the store wants to be looked at.
     pub(super) fn saving_deadline(&self) -> Option<Instant> {
         let saving = self.saving.as_ref()?;
-        saving.retry_at.into_iter().chain(saving.tidy_at).min()
+        match saving.writing {
+            Some(_) => saving.retry_at,
+            None => saving.tidy_at.filter(|_| !saving.over),
+        }
     }
 
     /// Everything that is not on its way to the store.
@@ -576,7 +579,7 @@ impl Session {
 }
 
 /// Whether a session that ended so goes on after a restart.
-fn keeps(reason: &CloseReason) -> bool {
+pub(super) fn keeps(reason: &CloseReason) -> bool {
     matches!(
         reason,
         CloseReason::Detached

@@ -232,8 +232,11 @@ impl Session {
     /// What a host has to know to recognise the returning peer.
     pub(crate) fn known(&self) -> Option<Known> {
         let peer = self.peer?;
-        if self.closed.is_some() {
-            return Some(Known::Closed { peer });
+        match &self.closed {
+            Some(reason) if self.is_kept() && super::saving::keeps(reason) => return Some(Known::Away),
+            Some(_) => return Some(Known::Closed { peer }),
+            None if self.detaching => return Some(Known::Away),
+            None => {}
         }
         let incarnations = self.incarnations.iter().copied().collect();
         Some(Known::Alive { peer, secret: self.secret.clone()?, confirmed: self.confirmed, incarnations })
@@ -561,6 +564,12 @@ impl Session {
     pub(crate) fn newest(&self) -> Vec<(ChannelId, u64)> {
         let queued = self.channels.iter().filter(|(_, channel)| !channel.outbox.is_drained());
         queued.map(|(id, channel)| (*id, channel.outbox.last_seq())).collect()
+    }
+
+    /// The number of the newest message that a channel has taken.
+    #[cfg(test)]
+    pub(crate) fn last_seq(&self, id: ChannelId) -> u64 {
+        self.channels.get(&id).map_or(0, |channel| channel.outbox.last_seq())
     }
 
     /// What one channel holds: counts, and since when.

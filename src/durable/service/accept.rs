@@ -1,6 +1,6 @@
 //! Who is behind a link that came in: a peer that returns, a new one, or nobody.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub(crate) struct Acceptor {
     accepted: mpsc::Sender<DurableConnection>,
     sessions: BTreeMap<SessionId, Entry>,
     closed: VecDeque<(SessionId, PublicKey, Instant)>,
+    /// Left by the application, in the store.
+    away: BTreeSet<SessionId>,
     greeting: FuturesUnordered<BoxFuture<'static, Greeted>>,
     drivers: FuturesUnordered<BoxFuture<'static, SessionId>>,
     refusing: FuturesUnordered<BoxFuture<'static, ()>>,
@@ -92,6 +94,7 @@ impl Acceptor {
             accepted,
             sessions: BTreeMap::new(),
             closed: VecDeque::new(),
+            away: BTreeSet::new(),
             greeting: FuturesUnordered::new(),
             drivers: FuturesUnordered::new(),
             refusing: FuturesUnordered::new(),
@@ -142,6 +145,7 @@ impl Acceptor {
         let known = self.known(hello.session);
         match decide(&hello, binding, known.as_ref(), self.has_room(hello.key)) {
             Decision::Refuse(code, text) => self.refuse(link, &body, code, text),
+            Decision::Ignore => self.hang_up(link),
             Decision::Resume => self.adopt(Adoption { link, hello, body, received, resumed: true }),
             Decision::Begin => self.begin(Adoption { link, hello, body, received, resumed: false }),
         }
@@ -150,6 +154,7 @@ impl Acceptor {
     fn known(&self, id: SessionId) -> Option<Known> {
         match self.sessions.get(&id) {
             Some(entry) => entry.shared.lock().known(),
+            None if self.away.contains(&id) => Some(Known::Away),
             None => {
                 let closed = self.closed.iter().find(|(closed, ..)| *closed == id);
                 closed.map(|(_, peer, _)| Known::Closed { peer: *peer })
@@ -267,7 +272,12 @@ impl Acceptor {
         }
         // A session that ran out of time is unknown; one that was closed says so to a late peer.
         let reason = entry.shared.lock().close_reason().cloned();
-        if !matches!(reason, Some(CloseReason::Expired(_) | CloseReason::Detached)) {
+        if matches!(reason, Some(CloseReason::Detached)) {
+            // Whoever has a store goes on with it when the service is exposed again.
+            if self.keeper.is_some() && self.away.len() < MAX_CLOSED {
+                self.away.insert(id);
+            }
+        } else if !matches!(reason, Some(CloseReason::Expired(_))) {
             self.remember_closed(id, entry.peer, now);
         }
         self.shared.sessions.lock().expect("no panic while locked").remove(&id);

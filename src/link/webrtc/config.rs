@@ -63,8 +63,9 @@ pub struct WebRtcConfig {
     pub keepalive: Duration,
 
     /// How long a link that waits for an answer may hear nothing before it is reported as
-    /// [`Suspect`](crate::link::LinkEvent::Suspect). Default: 1.2 s. At 5 % loss a false alarm
-    /// comes less than once in a day; below 0.5 s they become usual.
+    /// [`Suspect`](crate::link::LinkEvent::Suspect). Default: 0.8 s: the path is asked ten
+    /// times a second after 0.4 s, so that at 5 % loss a false alarm comes less than once in a day.
+    /// Below 0.5 s they become usual, and below the round trip they are certain.
     pub suspect_after: Duration,
 
     /// How long a negotiation without a path, or a link without an answer, goes on checking
@@ -99,7 +100,7 @@ impl Default for WebRtcConfig {
             send_buffer: 4 * 1024 * 1024,
             socket_buffer: 4 * 1024 * 1024,
             keepalive: Duration::from_secs(2),
-            suspect_after: Duration::from_millis(1200),
+            suspect_after: Duration::from_millis(800),
             give_up_after: Duration::from_secs(300),
             gather_for: Duration::from_millis(100),
             impairment: None,

@@ -110,6 +110,21 @@ async fn w5_a_reconnect_wants_the_same_service_not_the_newest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reconnect_asks_over_new_connections_and_a_first_dial_over_those_there_are() {
+    let world = World::new();
+    let mut host = world.host();
+    host.published().await;
+    let server = Meddler::new(&world.signaling);
+    let dialer = world.party_over(2, server.clone()).dialer(host.by_uuid());
+    dialer.dial(1).await.unwrap();
+    host.arrival().await;
+    assert_eq!(server.renewals.load(Ordering::Relaxed), 0);
+    dialer.dial(2).await.unwrap();
+    host.arrival().await;
+    assert_eq!(server.renewals.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_server_is_temporary_and_said_so() {
     let world = World::new();
     world.signaling.set_reachable(false);

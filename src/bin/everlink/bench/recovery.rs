@@ -15,7 +15,7 @@ use super::ends::{client, connect, expose, on_a_runtime, transport};
 use super::idle::Process;
 use super::raw::{self, Tuning};
 use super::report::{Report, Row, median};
-use crate::cut::Cuttable;
+use everlink::testkit::Cuttable;
 
 pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
     closed_under_us(report, quick);

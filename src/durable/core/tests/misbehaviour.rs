@@ -480,3 +480,14 @@ fn mutate(seed: u64) {
         assert!(held < 64 << 20);
     }
 }
+
+#[test]
+fn a_hello_of_any_length_is_refused_and_never_panics() {
+    let host = Identity::from_secret([2; 32]);
+    for length in 2..400 {
+        let mut body = vec![0; length];
+        body[..2].copy_from_slice(&VERSION.to_be_bytes());
+        let refused = Hello::decode(&body.into(), Binding([5; 32]), host.public_key());
+        assert!(matches!(refused, Err(Some(_))), "{length} bytes: {refused:?}");
+    }
+}

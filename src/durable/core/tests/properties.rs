@@ -237,6 +237,42 @@ impl World {
     }
 }
 
+/// Runs the operations that these bytes stand for: the first two choose the world, the rest come in
+/// fours. Everything holds for them that holds for those of a seed.
+pub(crate) fn run_bytes(data: &[u8]) {
+    let Some((&[kind, seed], rest)) = data.split_first_chunk() else { return };
+    let mut config = lossless();
+    match kind % 4 {
+        0 => {}
+        1 => config.queue = tight(),
+        2 => (config.queue.max_messages, config.queue.when_full) = (3, WhenFull::Reject),
+        _ => config.queue.max_bytes = 50_000,
+    }
+    let mut world = World::new(seed.into(), config);
+    world.pair.network.fails_fast = kind & 16 > 0;
+    world.pair.network.max_frame = [2_000, 16_384, 66_000, 1_200][usize::from(kind >> 6)];
+    for &[code, a, b, c] in rest.as_chunks().0.iter().take(80) {
+        let side = if code & 128 > 0 { Dialer } else { Acceptor };
+        let at = usize::from(code >> 6) % CHANNELS;
+        world.apply(&match code % 32 {
+            0..10 => {
+                let size = usize::from(a) * [1, 16, 256, 1024][usize::from(b % 4)];
+                let deadline = [0, 1, 30, 1_000, 5_000].get(usize::from(c % 16)).copied();
+                Op::Send(side, at, size, deadline, (b & 16 > 0).then_some(b >> 7))
+            }
+            10..16 => Op::Recv(side, at, usize::from(a % 16)),
+            16..19 => Op::Cut,
+            19..22 => Op::Network(a % 2 == 0),
+            22 => Op::Delay(a.into()),
+            23 => Op::ReconnectNow,
+            24 => Op::Suspicion(a % 2 == 0),
+            _ => Op::Wait(u64::from(u16::from_be_bytes([a, b])) / [1, 8, 64, 1024][usize::from(c % 4)]),
+        });
+    }
+    world.finish();
+    world.check();
+}
+
 fn run(seed: u64, config: &ConnectionConfig) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut world = World::new(seed, config.clone());
@@ -276,6 +312,15 @@ fn lossless() -> ConnectionConfig {
     config
 }
 
+fn tight() -> QueueConfig {
+    QueueConfig {
+        max_messages: 4,
+        max_bytes: 100_000,
+        max_age: Some(Duration::from_secs(3)),
+        when_full: WhenFull::DropOldest,
+    }
+}
+
 #[test]
 fn nothing_is_lost_doubled_or_reordered() {
     seeds(6_000).for_each(|seed| run(seed, &lossless()));
@@ -284,12 +329,7 @@ fn nothing_is_lost_doubled_or_reordered() {
 #[test]
 fn what_is_dropped_is_reported_on_both_sides() {
     let mut config = lossless();
-    config.queue = QueueConfig {
-        max_messages: 4,
-        max_bytes: 100_000,
-        max_age: Some(Duration::from_secs(3)),
-        when_full: WhenFull::DropOldest,
-    };
+    config.queue = tight();
     seeds(5_000).for_each(|seed| run(seed, &config));
 }
 

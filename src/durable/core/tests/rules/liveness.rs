@@ -107,7 +107,8 @@ fn what_a_link_says_of_itself_is_probed_and_not_believed() {
         pair.drain(Dialer);
         pair.run(100 * MS);
     }
-    assert_eq!(disconnects(&pair), 0);
+    assert_eq!((disconnects(&pair), pair.link()), (0, link));
+    assert_eq!(pair.cancelled, 1, "a link that is slow to answer is dialed beside now and then");
 }
 
 /// Alarms in an hour of ten messages a second each way, and the links that were made in it.

@@ -42,6 +42,34 @@ fn an_old_path_that_answers_first_ends_the_search_and_nothing_else_happens() {
 }
 
 #[test]
+fn a_link_that_falls_silent_gets_a_fresh_one_beside_it_before_its_probes_are_overdue() {
+    let mut pair = Pair::connected(1, lossless());
+    pair.channel("c");
+    pair.run(SECOND);
+    let (old, since) = (pair.link(), pair.now);
+    pair.silence(old);
+    // The host has another address: only the link can notice, at this end.
+    pair.session(Dialer).handle_path_news(since, old, false);
+    pair.drain(Dialer);
+    assert_eq!(pair.dialing(), 1);
+    pair.session(Dialer).handle_path_news(since, old, false);
+    pair.drain(Dialer);
+    assert_eq!(pair.dialing(), 1, "one is enough");
+    pair.run_until(|pair| !pair.has_link(old));
+    assert!(pair.now - since < 200 * MS);
+    pair.run(SECOND);
+    assert_eq!(recoveries(&pair), [(RecoveryCause::PathDead, RecoveryRung::FreshLink)]);
+
+    // A host has nobody to dial, and probes.
+    let link = pair.link();
+    let now = pair.now;
+    pair.session(Acceptor).handle_path_news(now, link, false);
+    pair.drain(Acceptor);
+    pair.run(SECOND);
+    assert_eq!((pair.dialing(), pair.link()), (0, link));
+}
+
+#[test]
 fn a_fresh_link_that_comes_first_replaces_the_old_one() {
     let mut pair = Pair::connected(1, lossless());
     let (ours, theirs) = pair.channel("c");

@@ -1,0 +1,14 @@
+//! What can be built on one durable channel: requests with replies, and streams of bytes.
+//!
+//! Each layer is a pure machine (`wire.rs` and its tables) under a thin handle, and knows nothing of
+//! a connection but its [`DurableChannel`](crate::DurableChannel). What it says on the channel is in
+//! `docs/PROTOCOL.md`, Part III.
+
+mod request;
+mod stream;
+
+pub use self::request::{Request, RequestError, RequestProtocolError, Requester, Responder, ResponderError};
+pub use self::stream::{DurableReadHalf, DurableStream, DurableWriteHalf, StreamError};
+
+/// The version of both formats, in the upper half of the first byte of each of their messages.
+const VERSION: u8 = 1;
