@@ -442,3 +442,35 @@ async fn s5_a_server_that_swaps_the_answer_is_found_out_by_the_host() {
     assert!(found);
     assert_eq!(world.network.links_made(), 0);
 }
+
+/// Permanent errors end a connection, temporary ones never do: over every code there is.
+#[tokio::test(start_paused = true)]
+async fn what_is_permanent_is_so_for_every_error_there_is() {
+    use crate::error::{DialError as D, Misbehaviour};
+    use crate::link::LinkError;
+    let world = World::new();
+    let party = world.party(2);
+    let uuid: crate::signaling::ServiceUuid = "00000000-0000-8000-8000-000000000000".parse().unwrap();
+    let target = ServiceTarget::Uuid { uuid };
+    let pin = Pin { uuid, owner: party.caller.identity().public_key() };
+    let fresh = party.pinned_dialer(target.clone(), None);
+    let pinned = party.pinned_dialer(target, Some(pin));
+    for code in ErrorCode::ALL {
+        let error = D::Signaling(SignalingError::refused(*code, "no"));
+        let permanent = fresh.inner.failure(error.clone()).permanent;
+        assert_eq!(permanent, !code.is_temporary(), "{code:?}");
+        assert!(!pinned.inner.failure(error).permanent, "{code:?}: what was reached before comes back");
+    }
+    for (error, permanent) in [
+        (D::Signaling(SignalingError::Unreachable("x".into())), false),
+        (D::Signaling(SignalingError::NotAServer("x".into())), true),
+        (D::Link(LinkError::Failed("x".into())), false),
+        (D::TimedOut, false),
+        (D::HostFull, false),
+        (D::Misbehaviour(Misbehaviour::NoHello), false),
+        (D::Impersonation("x".into()), true),
+    ] {
+        assert_eq!(fresh.inner.failure(error.clone()).permanent, permanent, "{error:?}");
+        assert!(!pinned.inner.failure(error.clone()).permanent, "{error:?}");
+    }
+}

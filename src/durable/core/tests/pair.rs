@@ -43,6 +43,9 @@ pub struct Network {
     /// Dials that begin now never come to a link.
     pub dials_hang: bool,
     pub max_frame: usize,
+    /// The share of packets that are lost beneath the link. It sends them again as SCTP does: after
+    /// its time-out of a second, which doubles each time, and holds back all that follow.
+    pub loss: f64,
 }
 
 struct Link {
@@ -148,6 +151,7 @@ impl Pair {
                 fails_fast: false,
                 dials_hang: false,
                 max_frame: 65_536,
+                loss: 0.0,
             },
             dialer,
             acceptor: End::new(),
@@ -335,7 +339,12 @@ impl Pair {
         if let Some(log) = &mut self.log {
             log.push((from, packet.clone()));
         }
-        let at = self.now + self.network.delay;
+        let mut at = self.now + self.network.delay;
+        let mut time_out = Duration::from_secs(1);
+        while self.network.loss > 0.0 && self.rng.random_bool(self.network.loss) {
+            at += time_out;
+            time_out *= 2;
+        }
         if let Some(link) = self.links.get_mut(&link)
             && link.ends == [true, true]
             && link.down == [None, None]
@@ -628,7 +637,11 @@ impl Pair {
             }));
         }
         times.extend(self.storing.iter().flatten().map(|(at, _)| *at));
-        times.extend(self.links.values().flat_map(|link| link.down.iter().flatten().copied()));
+        // The end of a link is read after what came before it.
+        times.extend(self.links.values().flat_map(|link| {
+            let ends = link.down.iter().zip(&link.to).filter(|(_, queue)| queue.is_empty());
+            ends.filter_map(|(down, _)| *down).collect::<Vec<_>>()
+        }));
         times.into_iter().min()
     }
 

@@ -110,3 +110,32 @@ fn what_a_link_says_of_itself_is_probed_and_not_believed() {
     assert_eq!((disconnects(&pair), pair.link()), (0, link));
     assert_eq!(pair.cancelled, 1, "a link that is slow to answer is dialed beside now and then");
 }
+
+/// Alarms in an hour of ten messages a second each way, and the links that were made in it.
+fn alarms_in_an_hour(loss: f64, seed: u64) -> (usize, u64) {
+    let mut pair = Pair::connected(seed, lossless());
+    let (ours, theirs) = pair.channel("c");
+    pair.network.delay = 20 * MS;
+    pair.run(SECOND);
+    pair.network.loss = loss;
+    let first = pair.link().0;
+    for number in 0..36_000 {
+        let (from, channel) = if number % 2 == 0 { (Dialer, ours) } else { (Acceptor, theirs) };
+        pair.send(from, channel, text(number)).expect("taken");
+        pair.run(100 * MS);
+        pair.recv_all(Acceptor, theirs);
+        pair.recv_all(Dialer, ours);
+    }
+    (disconnects(&pair), pair.link().0 - first)
+}
+
+/// The worst case of retransmission: each loss is repaired by time-out alone.
+#[test]
+#[ignore = "a measurement: run it with --run-ignored all --no-capture"]
+fn alarms_under_loss_are_counted() {
+    for loss in [0.0, 0.01, 0.05] {
+        let (alarms, links) = alarms_in_an_hour(loss, 9);
+        eprintln!("at {loss} loss: {alarms} alarms, {links} further links in an hour");
+        assert!(loss > 0.0 || alarms == 0);
+    }
+}
