@@ -92,7 +92,8 @@ impl Default for Backoff {
     }
 }
 
-/// How a dead path is noticed: only by probes that stay unanswered, never by what the stack says.
+/// How a dead path is noticed: by probes that stay unanswered, and, where the link
+/// [can tell](crate::link::Link::heard), by checks beneath it. Never by what the stack says.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Liveness {
@@ -102,7 +103,9 @@ pub struct Liveness {
     pub busy_probe: Duration,
     /// Without any acknowledgement for this long the path is taken for dead and a new link is
     /// dialed beside the old one. Default 1.2 s. Lower reacts faster and dials needlessly on
-    /// lossy paths, where one retransmission alone takes a second.
+    /// paths whose round trip comes near it. Links that can tell (those over WebRTC can) are
+    /// dead only if their path did not answer for as long either: on lossy ones a retransmission alone
+    /// takes a second. Nothing acknowledged for 20 s is dead all the same.
     pub suspect_after: Duration,
 }
 

@@ -99,6 +99,8 @@ async fn a_link_outlives_a_new_port() {
             send_numbers(&ours, round * 100..round * 100 + 100).await;
             expect_numbers(&mut theirs, round * 100..round * 100 + 100).await;
             eprintln!("200 messages within {:?} of the new port", since.elapsed());
+            // Checks are answered at the new port, and nothing else comes there: no sign of life.
+            assert!(since.elapsed() < Duration::from_secs(10));
         }
         pair.end().await;
     })

@@ -306,6 +306,11 @@ impl Path {
     pub(super) fn handle_received(&self, contents: &[u8], alone: bool) -> Verdict {
         if !self.open.load(Ordering::Acquire) {
             self.setup_rounds.store(SETUP_ROUNDS, Ordering::Release);
+            let contents = relayed(contents);
+            if alone && is_stun(contents, BINDING_SUCCESS) {
+                // Where the other end sees us from the beginning.
+                self.checks().iter_mut().any(|check| check.is_proved_by(contents));
+            }
             return Verdict::Deliver;
         }
         if self.unanswered_since.load(Ordering::Acquire) != 0 {
@@ -559,6 +564,8 @@ mod tests {
         let bench = Bench::new(LONG);
         bench.send(3, &stun(BINDING_REQUEST, 3));
         bench.send(3, &DATA);
+        bench.path.handle_received(&answer(3, 1000), true);
+        assert_eq!(bench.path.heard(), None, "the set-up knows where, not whether");
         bench.path.handle_open();
         let hears = |contents: &[u8]| {
             let before = bench.path.heard();
@@ -569,6 +576,7 @@ mod tests {
         assert!(!hears(&DATA));
         assert!(!hears(&stun(BINDING_REQUEST, 3)), "theirs prove one direction only");
         assert!(!hears(&answer(4, 1000)), "an answer to no check");
+        assert!(!hears(&answer(3, 1001)), "not where they saw us during the set-up");
         assert!(hears(&answer(3, 1000)));
         assert!(hears(&answer(3, 1000)), "each repetition has its answer");
         assert!(!hears(&stun(BINDING_SUCCESS, 3)), "it does not say where it saw us");
