@@ -22,8 +22,10 @@ use crate::store::Store;
 /// again and goes on where it stopped, with the same channels and nothing lost or doubled.
 ///
 /// Cheap to clone. When the last clone and the last channel are dropped, the connection ends in the
-/// background: with a [`store`](crate::ClientBuilder::store) as by [`detach`](Self::detach), so that a
-/// restarted process goes on with it; without one as by [`close`](Self::close).
+/// background as by [`close`](Self::close); but on the dialing side with a
+/// [`store`](crate::ClientBuilder::store) as by [`detach`](Self::detach), so that a restarted process
+/// goes on with it. A host that ends goes on with its sessions when it ends by
+/// [`Client::shutdown`](crate::Client::shutdown) or by being killed.
 #[derive(Clone)]
 pub struct DurableConnection {
     handle: Arc<Handle>,
@@ -37,7 +39,7 @@ pub(super) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.leave();
+        self.shared.drop_handle();
     }
 }
 

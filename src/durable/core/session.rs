@@ -225,6 +225,11 @@ impl Session {
         self.incarnation = Incarnation(incarnation);
     }
 
+    /// Whether this side makes the links.
+    pub(crate) fn dials(&self) -> bool {
+        self.role == Role::Dialer
+    }
+
     pub(crate) fn peer(&self) -> Option<PublicKey> {
         self.peer
     }
