@@ -176,11 +176,11 @@
 //! * Use the same identity, the same [`Target`] and the same labels. Open channels again with the same
 //!   [`ChannelConfig`]: queue settings and priority are not stored.
 //! * [`Receipt::stored`] says that a message survives; one wait for the last of many is enough.
-//! * A receiver that was killed sees again what it had not acknowledged: the last message at least.
-//!   [`commit`](DurableChannel::commit) records it at once.
-//! * [`detach`](DurableConnection::detach), [`Client::shutdown`] and dropping the last handle leave a
-//!   session to be resumed; [`close`](DurableConnection::close) ends it at both ends. A *channel* that is dropped
-//!   before one of them is closed.
+//! * A receiver that was killed sees again the message it was working on, and those whose acknowledgement
+//!   was not on disk yet. [`commit`](DurableChannel::commit) records a message at once.
+//! * [`detach`](DurableConnection::detach) and [`Client::shutdown`] leave a session to be resumed, and so does
+//!   dropping the last handle on the dialing side; at a host that is a [`close`](DurableConnection::close), which ends it at
+//!   both ends. A *channel* that is dropped before one of them is closed.
 //! * A store that takes nothing stops the connection, or is given up, as
 //!   [`ConnectionConfig::on_store_failure`] says.
 //! * A session that cannot go on ends as [`CloseReason::SessionLost`], and
