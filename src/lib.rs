@@ -305,7 +305,7 @@
 //! | `http` | yes | `signaling::HttpSignaling` |
 //! | `store` | yes | `store::FileStore`: sessions that survive a killed process |
 //! | `server` | no | `signaling::server` |
-//! | `metrics` | no | counters and histograms through the `metrics` facade: see [`metrics`](crate::metrics) |
+//! | `metrics` | no | counters and histograms through the `metrics` facade: see [`metrics`] |
 //! | `testkit` | no | `testkit`: a UDP proxy with faults, links to cut, a checker of histories |
 //! | `cli` | no | the `everlink` binary; brings all of them but `metrics` |
 //!
