@@ -150,7 +150,7 @@
 //! #     uuid: everlink::signaling::ServiceUuid,
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! use everlink::store::FileStore;
-//! use everlink::{Client, ConnectionConfig, Identity, Target};
+//! use everlink::{ChannelConfig, Client, ConnectionConfig, Identity, QueueConfig, Target};
 //!
 //! let client = Client::builder(Identity::load_or_create("identity.key")?)
 //!     .signaling(signaling)
@@ -159,7 +159,8 @@
 //!
 //! // The session of the last run, if it was not closed; otherwise a new one.
 //! let connection = client.connect_lazy(Target::Uuid(uuid), ConnectionConfig::default());
-//! let mut orders = connection.open_channel("orders")?; // under the label it had
+//! let config = ChannelConfig::queue(QueueConfig::lossless());
+//! let mut orders = connection.open_channel_with("orders", config)?; // under the label it had
 //! orders.send("42 teapots").await?.stored().await?; // from here on it arrives, though we are killed
 //!
 //! let confirmation = orders.recv().await?;
@@ -175,7 +176,8 @@
 //!   [`DurableService::accept`], with their channels.
 //! * Use the same identity, the same [`Target`] and the same labels. Open channels again with the same
 //!   [`ChannelConfig`]: queue settings and priority are not stored.
-//! * [`Receipt::stored`] says that a message survives; one wait for the last of many is enough.
+//! * [`Receipt::stored`] says that a message survives a crash; one wait for the last of many is enough. Queue
+//!   settings hold for stored messages, too: the default queue drops what waits for too long.
 //! * A receiver that was killed sees again the message it was working on, and those whose acknowledgement
 //!   was not on disk yet. [`commit`](DurableChannel::commit) records a message at once.
 //! * [`detach`](DurableConnection::detach) and [`Client::shutdown`] leave a session to be resumed, and so does
