@@ -241,15 +241,19 @@ impl DurableConnection {
     /// process, and the peer gives the session up after [`park_for`](crate::ConnectionConfig::park_for) or its
     /// attempts. `close` is the other way to end a connection: final, on both sides.
     ///
+    /// A store that fails does not keep it from ending: what could not be stored is told by its
+    /// receipts ([`Receipt::stored`](crate::Receipt::stored)) and is not there after a restart.
+    ///
     /// Cancel-safe: it goes on without the future.
     pub async fn detach(&self) -> CloseReason {
         self.shared().detach();
         self.shared().closed().await
     }
 
-    /// Once the connection has ended: the messages that were taken and not acknowledged, in the
+    /// Once the connection has ended for good: the messages that were taken and not acknowledged, in the
     /// order of each channel, so that the application can send them another way. Empty before, and
-    /// when asked again; but when a lost session began afresh
+    /// when asked again, and empty for a session that goes on from its store (detached,
+    /// unreachable); but when a lost session began afresh
     /// ([`SessionLost::StartFresh`](crate::SessionLost::StartFresh)), those given up with it.
     pub fn take_undelivered(&self) -> Vec<Undelivered> {
         self.shared().lock().take_undelivered()
