@@ -6,6 +6,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use common::{chat, expect_numbers, send_numbers};
@@ -13,7 +14,8 @@ use everlink::link::webrtc::{WebRtcConfig, WebRtcTransport};
 use everlink::signaling::MemorySignaling;
 use everlink::testkit::{Happened, History, UdpProxy, Way, check};
 use everlink::{
-    Client, ConnectionConfig, ConnectionState, DurableChannel, DurableConnection, Identity, Target,
+    Client, ConnectionConfig, ConnectionEvent, ConnectionState, DurableChannel, DurableConnection, Identity,
+    Target,
 };
 
 struct Pair {
@@ -101,6 +103,76 @@ async fn a_link_outlives_a_new_port() {
         pair.end().await;
     })
     .await;
+}
+
+/// Prints what happens to a connection, and counts its alarms.
+fn watch(who: &'static str, connection: &DurableConnection) -> Arc<AtomicUsize> {
+    let (mut events, alarms, began) = (connection.events(), Arc::<AtomicUsize>::default(), Instant::now());
+    let counter = alarms.clone();
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            eprintln!("{:?} {who} {event:?}", began.elapsed());
+            alarms.fetch_add(usize::from(matches!(event, ConnectionEvent::Disconnected { .. })), SeqCst);
+        }
+    });
+    counter
+}
+
+/// Sends `count` messages, ten a second, and reads as many; returns the longest wait for one, and
+/// how many took longer than it takes to call a path dead.
+async fn talk(channel: DurableChannel, count: u32) -> (Duration, u32) {
+    let (sender, mut receiver) = channel.split();
+    let send = async {
+        for number in 0..count {
+            sender.send(number.to_string()).await.expect("sent");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let read = async {
+        let (mut longest, mut long) = (Duration::ZERO, 0);
+        for number in 0..count {
+            let since = Instant::now();
+            assert_eq!(receiver.recv().await.expect("received").as_text(), Some(&*number.to_string()));
+            longest = longest.max(since.elapsed());
+            long += u32::from(since.elapsed() > Duration::from_millis(1200));
+        }
+        (longest, long)
+    };
+    tokio::join!(send, read).1
+}
+
+/// Ten messages a second each way at 5 % loss, for as many seconds as `EVERLINK_LOSS_SECONDS` says.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of minutes: run it with --run-ignored only --no-capture"]
+async fn alarms_at_five_percent_loss_are_counted() {
+    let seconds: u32 =
+        std::env::var("EVERLINK_LOSS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let pair = Pair::new(5).await;
+    let (ours, theirs) = pair.channel("c");
+    pair.proxy.update(Way::Both, |faults| {
+        faults.loss = 0.05;
+        faults.delay = Duration::from_millis(20);
+    });
+    let alarms = [watch("peer", &pair.at_peer), watch("host", &pair.at_host)];
+    let waits = tokio::join!(talk(ours, seconds * 10), talk(theirs, seconds * 10));
+    let alarms = alarms.map(|alarms| alarms.load(SeqCst));
+    eprintln!("{alarms:?} alarms in {seconds} s; the longest wait, and those above 1.2 s: {waits:?}");
+    for round in 0..5 {
+        let (mut ours, mut theirs) = pair.channel(&format!("d{round}"));
+        send_numbers(&theirs, 0..1).await;
+        expect_numbers(&mut ours, 0..1).await;
+        tokio::time::sleep(Duration::from_millis(1500 + 130 * round)).await;
+        let reconnected = reconnecting(&pair.at_peer);
+        pair.proxy.blackout(true);
+        let since = Instant::now();
+        send_numbers(&ours, 0..1).await;
+        reconnected.await;
+        eprintln!("the dead path was noticed after {:?}", since.elapsed());
+        pair.proxy.blackout(false);
+        expect_numbers(&mut theirs, 0..1).await;
+    }
+    pair.end().await;
+    assert_eq!(alarms, [0, 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -261,10 +261,20 @@ impl Driver {
         self.closing.retain_mut(|close| close.as_mut().poll(cx).is_pending());
         progress |= self.closing.len() < closing;
         if self.timer.poll(cx).is_ready() {
+            self.ask_path();
             self.shared.lock().handle_timeout(runtime::now());
             progress = true;
         }
         if progress { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Asks the link about its path, if the core is in doubt.
+    fn ask_path(&self) {
+        let Some(id) = self.shared.lock().doubts(runtime::now()) else { return };
+        let attached = self.link.as_ref().filter(|attached| attached.id == id);
+        if let Some(at) = attached.and_then(|attached| attached.link.heard()) {
+            self.shared.lock().handle_heard(id, at);
+        }
     }
 
     fn poll_stored(&mut self, cx: &mut Context<'_>) -> bool {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 pub use self::ice::IceServer;
-use crate::runtime::{BoxFuture, MaybeSend, MaybeSync};
+use crate::runtime::{BoxFuture, Instant, MaybeSend, MaybeSync};
 
 /// Identifies the two ends of one link to both of them: a hash over both DTLS fingerprints,
 /// the offerer's first. Whoever sits in between has other fingerprints and so another binding.
@@ -99,6 +99,14 @@ pub trait Link: MaybeSend + MaybeSync + 'static {
     /// The next event. Cancel-safe. Must be polled always, or the path beneath stalls.
     /// After [`LinkEvent::Down`] it stays pending.
     fn recv(&self) -> BoxFuture<'_, LinkEvent>;
+
+    /// When the path beneath last proved that it carries packets both ways, if the link can tell: when
+    /// an answer to a check of its own arrived that no retransmission delays. Frames may stall for
+    /// seconds on such a path. Whoever asks is in doubt, so a link that can tell goes on checking
+    /// for half a second, often enough for an answer among them where many packets get lost. Default: `None`.
+    fn heard(&self) -> Option<Instant> {
+        None
+    }
 
     /// Opens the lossy stream `stream`, which the other end opens by the same number. Returns at
     /// once; messages sent before it is open at both ends are lost. One that is open stays as it is.

@@ -1,5 +1,11 @@
 //! Noticing that the path beneath a link died, soon while something waits for an acknowledgement
 //! and with few probes while nothing does.
+//!
+//! An acknowledgement that does not come may have two reasons. Where packets get lost, the stream
+//! of the link stalls until its retransmission comes through, for a second and more, and so does
+//! every probe in it. A link that [can tell](crate::link::Link::heard) whether the path itself
+//! answers is therefore asked once acknowledgements are overdue: while the path answers it is only
+//! a stall, and given [`STALLED`].
 
 use std::time::Duration;
 
@@ -21,6 +27,9 @@ const MAX_CONTROL: usize = 4096;
 const NEEDLESS_FOR: Duration = Duration::from_secs(30);
 /// A host keeps a silent link for this long, in case it recovers.
 const SILENT_LINK: Duration = Duration::from_secs(60);
+/// How long nothing may be acknowledged over a path that answers. SCTP repairs four losses of the
+/// same packet in a row within 15 s; after some more it stops for good.
+const STALLED: Duration = Duration::from_secs(20);
 
 impl Session {
     pub(super) fn ping(&mut self, now: Instant) {
@@ -96,8 +105,38 @@ impl Session {
         self.attempt(now);
     }
 
-    pub(super) fn suspect_after(&self, path: &Path) -> Duration {
-        let slow = path.rtt.map_or(Duration::ZERO, |rtt| (rtt * 3).min(Duration::from_secs(10)));
+    /// The link whose path is in doubt: what was sent over it should have been acknowledged by now.
+    pub(crate) fn doubts(&self, now: Instant) -> Option<LinkId> {
+        let path = self.path.as_ref().filter(|path| path.is_live() && path.is_outstanding())?;
+        let patience = self.config.liveness.busy_probe.min(self.config.liveness.suspect_after / 2);
+        (later(path.progress, patience) <= now).then_some(path.id)
+    }
+
+    /// The path beneath a link last proved itself at that time, both ways.
+    pub(crate) fn handle_heard(&mut self, link: LinkId, at: Instant) -> Whose {
+        match &mut self.path {
+            Some(path) if path.id == link => path.heard = path.heard.max(Some(at)),
+            _ => return Whose::NotOurs,
+        }
+        Whose::Ours
+    }
+
+    /// When the path is to be taken for dead if nothing changes.
+    fn suspect_at(&self, path: &Path) -> Instant {
+        let after = self.suspect_after(path);
+        let silent = later(path.progress, after);
+        let Some(heard) = path.heard else { return silent };
+        let stalled = later(path.progress, after.max(STALLED));
+        silent.max(later(heard, after)).min(stalled)
+    }
+
+    fn suspect_after(&self, path: &Path) -> Duration {
+        let slow = match path.heard {
+            // The least of some: stalls are no part of the path's round trip.
+            Some(_) => path.round_trips.iter().min().copied().filter(|_| path.timings > 0),
+            None => path.rtt,
+        };
+        let slow = slow.map_or(Duration::ZERO, |rtt| (rtt * 3).min(Duration::from_secs(10)));
         self.config.liveness.suspect_after.max(slow)
     }
 
@@ -105,8 +144,7 @@ impl Session {
         match path.phase {
             Phase::Resuming { deadline, .. } | Phase::Lingering { deadline } => deadline,
             Phase::Live => {
-                let dead = (path.is_outstanding() && !path.suspect)
-                    .then(|| later(path.progress, self.suspect_after(path)));
+                let dead = (path.is_outstanding() && !path.suspect).then(|| self.suspect_at(path));
                 let silent =
                     (self.role == Role::Acceptor && path.suspect).then(|| path.progress + SILENT_LINK);
                 let others = [path.ack_at, dead, silent].into_iter().flatten();
@@ -132,9 +170,7 @@ impl Session {
             Phase::Lingering { deadline } if *deadline <= now => self.drop_path(),
             Phase::Live => {
                 let probe = self.next_probe(path) <= now;
-                let suspect = path.is_outstanding()
-                    && !path.suspect
-                    && later(path.progress, self.suspect_after(path)) <= now;
+                let suspect = path.is_outstanding() && !path.suspect && self.suspect_at(path) <= now;
                 let silent =
                     self.role == Role::Acceptor && path.suspect && path.progress + SILENT_LINK <= now;
                 let ack = path.ack_at.is_some_and(|at| at <= now);

@@ -69,6 +69,11 @@ pub(super) struct Path {
     pub ack_now: bool,
     /// When the peer last acknowledged something, or something began to wait for it.
     pub progress: Instant,
+    /// When the path beneath last proved itself, if the link can tell.
+    pub heard: Option<Instant>,
+    /// The latest round trips, the oldest overwritten next.
+    pub round_trips: [Duration; 16],
+    pub timings: usize,
     pub pinged: Option<Instant>,
     pub idle_ping_at: Instant,
     pub since: Instant,
@@ -131,6 +136,9 @@ impl Path {
             ack_at: None,
             ack_now: false,
             progress: now,
+            heard: None,
+            round_trips: [Duration::MAX; 16],
+            timings: 0,
             pinged: None,
             idle_ping_at: now,
             since: now,
@@ -208,6 +216,8 @@ impl Path {
             self.timed = None;
             let rtt = now.saturating_duration_since(since);
             self.rtt = Some(self.rtt.map_or(rtt, |old| (old * 7 + rtt) / 8));
+            self.round_trips[self.timings % self.round_trips.len()] = rtt;
+            self.timings += 1;
             // Under way shall be what the path carries in a quarter of a second: more adds delay
             // to everything behind it, less leaves a long path idle.
             if rtt > Duration::from_secs(1) {

@@ -17,7 +17,8 @@ use webrtc::runtime::{
 };
 
 use super::impairment::{ImpairedSocket, Impairment};
-use super::path::{INDICATION, Path, Verdict};
+use super::path::{Path, Verdict};
+use super::stun::INDICATION;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

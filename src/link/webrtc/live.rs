@@ -12,7 +12,7 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use super::path::Path;
 use super::peer::{Peer, breach};
 use crate::link::{Binding, Link, LinkError, LinkEvent, LossyConfig};
-use crate::runtime::BoxFuture;
+use crate::runtime::{BoxFuture, Instant};
 
 /// Messages of lossy streams that may wait for `recv`; more are dropped.
 const MAX_LOSSY_IN: usize = 256;
@@ -155,6 +155,10 @@ impl Link for Live {
 
     fn recv(&self) -> BoxFuture<'_, LinkEvent> {
         Box::pin(self.next_event())
+    }
+
+    fn heard(&self) -> Option<Instant> {
+        self.peer.path.heard()
     }
 
     fn open_lossy(&self, stream: u16, config: LossyConfig) {

@@ -14,6 +14,7 @@ mod negotiation;
 mod path;
 mod peer;
 mod sdp;
+mod stun;
 
 use std::sync::Arc;
 

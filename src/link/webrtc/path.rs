@@ -10,6 +10,11 @@
 //! * **The stack's clock stands still during such a silence**, when no timer of it could do any
 //!   good, and steps forward when a packet arrives, so that what is overdue happens at once.
 //!
+//! Whoever waits for what SCTP has to send again may [ask](Path::heard) whether the path is alive: then
+//! the check is repeated, although packets arrive. Only an answer to a check of ours counts, as it
+//! alone proves both directions, and only while it says that the other end sees us where it did
+//! before: behind a NAT that forgot us checks are answered, and nothing else comes back.
+//!
 //! While a link is being set up, the clock is left alone; there the driver merely has to be woken,
 //! as it forgets to send what its own events produced.
 //!
@@ -29,6 +34,8 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use webrtc::runtime::{AsyncUdpSocket, Transmit};
 
+use super::stun::{BINDING_REQUEST, BINDING_SUCCESS, is_stun, relayed, seen_as};
+
 /// How often the last check is repeated into a silence, until the path is suspect: so often that at
 /// 5 % loss they do not all get lost.
 const REPEAT_SOON: Duration = Duration::from_millis(100);
@@ -42,12 +49,11 @@ const REPEAT_AFTER: Duration = Duration::from_millis(400);
 const STEP: Duration = Duration::from_secs(10);
 /// The agent forgets its own checks after 4 s and complains about later answers.
 const ANSWER_WANTED_FOR: Duration = Duration::from_millis(3500);
+/// Who asked once is answered for this long: until the next time they ask.
+const ASKED_FOR: Duration = Duration::from_millis(500);
 /// Fewer messages than this since the last pump cannot have made the stack set any aside: it does
 /// so when 256 wait.
 const PUMP_AFTER: u32 = 64;
-/// A STUN binding indication, which ICE ignores.
-pub(super) const INDICATION: [u8; 20] =
-    [0, 0x11, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// Pairs of addresses whose last check is kept until one of them is in use.
 const MAX_PAIRS: usize = 512;
 /// Loops of the driver after a packet, during set-up: one for each layer that may have
@@ -69,6 +75,10 @@ pub(super) struct Path {
     /// When the first thing was sent that nothing was heard after, in nanoseconds since `base`,
     /// or 0.
     unanswered_since: AtomicU64,
+    /// When an answer last proved the path, in nanoseconds since `base`, or 0.
+    heard: AtomicU64,
+    /// Until when checks are wanted whatever arrives, in nanoseconds since `base`.
+    asked_until: AtomicU64,
     suspect: AtomicBool,
     gave_up: AtomicBool,
     /// Told when `suspect` or `gave_up` changes.
@@ -88,11 +98,31 @@ struct Check {
     socket: Weak<dyn AsyncUdpSocket>,
     destination: SocketAddr,
     request: Vec<u8>,
+    /// That of the check before, whose answer may be on its way.
+    before: Option<[u8; 16]>,
+    /// Where the other end saw us when it first answered.
+    seen_as: Option<SocketAddr>,
     sent: Duration,
     repeated: Duration,
     answered: bool,
     /// Something else than ICE went the same way: this is the path in use.
     in_use: bool,
+}
+
+impl Check {
+    /// What names it and its answer: the magic cookie and the transaction.
+    fn transaction(&self) -> Option<[u8; 16]> {
+        relayed(&self.request).get(4..20)?.first_chunk().copied()
+    }
+
+    /// Whether this success response, with what it says, means that all is as it was.
+    fn is_proved_by(&mut self, answer: &[u8]) -> bool {
+        let transaction = answer.get(4..20).and_then(<[u8]>::first_chunk).copied();
+        if transaction != self.transaction() && transaction != self.before {
+            return false;
+        }
+        seen_as(answer).is_some_and(|now| *self.seen_as.get_or_insert(now) == now)
+    }
 }
 
 /// What to do with a received datagram.
@@ -114,6 +144,8 @@ impl Path {
             shift: AtomicI64::new(0),
             stands_at: AtomicU64::new(0),
             unanswered_since: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
+            asked_until: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
             gave_up: AtomicBool::new(false),
             changed: Notify::new(),
@@ -160,6 +192,20 @@ impl Path {
         self.suspect.load(Ordering::Acquire)
     }
 
+    /// When an answer to a check last proved that the path carries packets both ways. Asking
+    /// makes checks go out for [`ASKED_FOR`].
+    pub(super) fn heard(&self) -> Option<Instant> {
+        let now = self.elapsed();
+        let asked_until = self.asked_until.swap((now + ASKED_FOR).as_nanos() as u64, Ordering::AcqRel);
+        if asked_until <= now.as_nanos() as u64 {
+            // The driver has to come by before it would.
+            self.pump.store(true, Ordering::Release);
+            self.reader.wake();
+        }
+        let heard = Some(self.heard.load(Ordering::Acquire)).filter(|at| *at != 0);
+        heard.map(|at| self.base + Duration::from_nanos(at))
+    }
+
     /// Nothing has been heard for so long that waiting on makes no sense.
     pub(super) fn gave_up(&self) -> bool {
         self.gave_up.load(Ordering::Acquire)
@@ -185,11 +231,12 @@ impl Path {
                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, |rounds| rounds.checked_sub(1));
             return if round.is_ok() { Duration::ZERO } else { wanted };
         }
+        let now = self.elapsed();
+        let asked = Duration::from_nanos(self.asked_until.load(Ordering::Acquire)) > now;
         let since = self.unanswered_since.load(Ordering::Acquire);
         if since == 0 {
-            return wanted;
+            return if asked { wanted.min(self.repeat_check(now)) } else { wanted };
         }
-        let now = self.elapsed();
         let silence = now.saturating_sub(Duration::from_nanos(since));
         if silence >= self.suspect_after && !self.suspect.swap(true, Ordering::AcqRel) {
             self.stop_clock();
@@ -198,7 +245,7 @@ impl Path {
         if silence >= self.give_up_after && !self.gave_up.swap(true, Ordering::AcqRel) {
             self.changed.notify_waiters();
         }
-        if silence < REPEAT_AFTER {
+        if silence < REPEAT_AFTER && !asked {
             return wanted.min(REPEAT_AFTER - silence);
         }
         wanted.min(self.repeat_check(now))
@@ -236,14 +283,17 @@ impl Path {
             return;
         }
         let now = self.elapsed();
+        let old = known.map(|index| &checks[index]);
         let new = Check {
             socket,
             destination: transmit.destination,
             request: transmit.contents.to_vec(),
+            before: old.and_then(Check::transaction),
+            seen_as: old.and_then(|old| old.seen_as),
             sent: now,
             repeated: now,
             answered: false,
-            in_use: known.is_some_and(|index| checks[index].in_use),
+            in_use: old.is_some_and(|old| old.in_use),
         };
         match known {
             Some(index) => checks[index] = new,
@@ -271,6 +321,12 @@ impl Path {
         if alone && is_stun(contents, BINDING_SUCCESS) {
             let now = self.elapsed();
             let mut checks = self.checks();
+            // Where the stream goes is where life is wanted.
+            if let Some(check) = checks.first_mut()
+                && check.is_proved_by(contents)
+            {
+                self.heard.store((now.as_nanos() as u64).max(1), Ordering::Release);
+            }
             let asked = |check: &&mut Check| relayed(&check.request)[4..20] == contents[4..20];
             if let Some(check) = checks.iter_mut().find(asked) {
                 late |= now.saturating_sub(check.sent) > ANSWER_WANTED_FOR;
@@ -334,39 +390,6 @@ impl fmt::Debug for Path {
     }
 }
 
-const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
-const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
-const SEND_INDICATION: [u8; 2] = [0x00, 0x16];
-const DATA_INDICATION: [u8; 2] = [0x00, 0x17];
-const TURN_DATA: [u8; 2] = [0x00, 0x13];
-const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-
-fn is_stun(datagram: &[u8], kind: [u8; 2]) -> bool {
-    datagram.len() >= 20 && datagram[..2] == kind && datagram[4..8] == STUN_COOKIE
-}
-
-/// What a datagram to or from a TURN server carries, or the datagram itself.
-fn relayed(datagram: &[u8]) -> &[u8] {
-    // ChannelData: a number from 0x4000 on, the length, and that much.
-    if datagram.len() >= 4 && (0x40..0x80).contains(&datagram[0]) {
-        let length = usize::from(u16::from_be_bytes([datagram[2], datagram[3]]));
-        return datagram[4..].get(..length).unwrap_or(datagram);
-    }
-    if !(is_stun(datagram, SEND_INDICATION) || is_stun(datagram, DATA_INDICATION)) {
-        return datagram;
-    }
-    let mut attributes = &datagram[20..];
-    while let [kind_high, kind_low, length_high, length_low, rest @ ..] = attributes {
-        let length = usize::from(u16::from_be_bytes([*length_high, *length_low]));
-        let Some(value) = rest.get(..length) else { break };
-        if [*kind_high, *kind_low] == TURN_DATA {
-            return value;
-        }
-        attributes = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    datagram
-}
-
 /// The machine's clock: what is watched here are real packets.
 #[allow(clippy::disallowed_methods)]
 fn real_now() -> Instant {
@@ -379,6 +402,7 @@ mod tests {
 
     use webrtc::runtime::RecvMeta;
 
+    use super::super::stun::{INDICATION, SEND_INDICATION};
     use super::*;
 
     const LONG: Duration = Duration::from_secs(3600);
@@ -501,6 +525,62 @@ mod tests {
         assert_eq!(bench.path.handle_received(&foreign, true), Verdict::Deliver);
     }
 
+    /// An answer to the check `id` from where the other end sees us at 192.0.2.1, at `port`.
+    fn answer(id: u8, port: u16) -> Vec<u8> {
+        let [high, low] = (port ^ 0x2112).to_be_bytes();
+        let seen_as = [0, 0x20, 0, 8, 0, 1, high, low, 0xe1, 0x12, 0xa6, 0x43];
+        [&stun(BINDING_SUCCESS, id), &seen_as[..]].concat()
+    }
+
+    #[test]
+    fn whoever_asks_has_the_path_checked_although_packets_arrive() {
+        let bench = Bench::new(LONG);
+        bench.send(3, &stun(BINDING_REQUEST, 3));
+        bench.send(3, &DATA);
+        bench.path.handle_open();
+        std::thread::sleep(REPEAT_SOON);
+        assert_eq!(bench.path.handle_sleep(LONG), LONG, "nobody asked");
+        let cx = Context::from_waker(Waker::noop());
+        assert!(!bench.path.handle_read(&cx));
+        assert_eq!(bench.path.heard(), None);
+        assert!(bench.path.handle_read(&cx), "the driver comes by at once");
+        for _ in 0..2 {
+            bench.path.handle_received(&DATA, true);
+            assert!(bench.path.handle_sleep(LONG) <= REPEAT_SOON);
+            std::thread::sleep(REPEAT_SOON);
+        }
+        assert_eq!(bench.repeated(), [stun(BINDING_REQUEST, 3), stun(BINDING_REQUEST, 3)]);
+        std::thread::sleep(ASKED_FOR);
+        assert_eq!(bench.path.handle_sleep(LONG), LONG, "once asked is not asked for ever");
+    }
+
+    #[test]
+    fn only_the_answer_to_a_check_on_the_same_way_as_before_is_a_sign_of_life() {
+        let bench = Bench::new(LONG);
+        bench.send(3, &stun(BINDING_REQUEST, 3));
+        bench.send(3, &DATA);
+        bench.path.handle_open();
+        let hears = |contents: &[u8]| {
+            let before = bench.path.heard();
+            std::thread::sleep(Duration::from_millis(1));
+            bench.path.handle_received(contents, true);
+            bench.path.heard() != before
+        };
+        assert!(!hears(&DATA));
+        assert!(!hears(&stun(BINDING_REQUEST, 3)), "theirs prove one direction only");
+        assert!(!hears(&answer(4, 1000)), "an answer to no check");
+        assert!(hears(&answer(3, 1000)));
+        assert!(hears(&answer(3, 1000)), "each repetition has its answer");
+        assert!(!hears(&stun(BINDING_SUCCESS, 3)), "it does not say where it saw us");
+        bench.send(3, &stun(BINDING_REQUEST, 4));
+        assert!(hears(&answer(3, 1000)), "the check before may still be answered");
+        assert!(hears(&answer(4, 1000)));
+        assert!(!hears(&answer(4, 1001)), "a NAT gave us another port: what else they send is lost");
+        bench.send(3, &stun(BINDING_REQUEST, 5));
+        assert!(!hears(&answer(5, 1001)));
+        assert!(!hears(&answer(3, 1000)), "too old");
+    }
+
     /// A Send indication with one attribute before the data, whose length wants padding.
     fn indicated(data: &[u8]) -> Vec<u8> {
         let mut message = stun(SEND_INDICATION, 7);
@@ -528,17 +608,6 @@ mod tests {
             let answer = wrap(&stun(BINDING_SUCCESS, 2));
             assert_eq!(bench.path.handle_received(&answer, true), Verdict::Deliver);
             assert_eq!(bench.path.handle_received(&answer, true), Verdict::Swallow);
-        }
-    }
-
-    #[test]
-    fn what_pretends_to_be_relayed_is_taken_for_itself() {
-        let mut cut = indicated(&DATA);
-        cut.truncate(cut.len() - 1);
-        let mut unaligned = stun(SEND_INDICATION, 7);
-        unaligned.extend_from_slice(&[0x80, 0x22, 0, 3, b'a', b'b', b'c']);
-        for odd in [vec![], vec![0x40], vec![0x40, 0, 0, 9, 1], cut, unaligned, DATA.to_vec()] {
-            assert_eq!(relayed(&odd), odd);
         }
     }
 

@@ -46,6 +46,11 @@ pub struct Network {
     /// The share of packets that are lost beneath the link. It sends them again as SCTP does: after
     /// its time-out of a second, which doubles each time, and holds back all that follow.
     pub loss: f64,
+    /// Links tell whether their path answers: whoever asks has it checked ten times a second for
+    /// half a second, and each check and each answer is lost as often as a packet.
+    pub hears: bool,
+    /// Packets are lost, checks and their answers are not.
+    pub swallows: bool,
 }
 
 struct Link {
@@ -57,6 +62,17 @@ struct Link {
     adopted: bool,
     /// What an end sends is lost, and nobody is told.
     silent: [bool; 2],
+    checks: [Checks; 2],
+}
+
+/// What one end of a link does to know whether the path answers.
+#[derive(Default)]
+struct Checks {
+    next: Option<Instant>,
+    until: Option<Instant>,
+    /// When the answers arrive that are on their way.
+    answers: VecDeque<Instant>,
+    heard: Option<Instant>,
 }
 
 /// One side, with everything its application saw.
@@ -112,6 +128,9 @@ pub struct Pair {
 }
 
 const TARGET: Bytes = Bytes::from_static(b"the service");
+/// As a link over WebRTC does.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
+const CHECKED_FOR: Duration = Duration::from_millis(500);
 /// Longer than any attempt may take.
 const NEVER: Duration = Duration::from_secs(1_000_000);
 
@@ -152,6 +171,8 @@ impl Pair {
                 dials_hang: false,
                 max_frame: 65_536,
                 loss: 0.0,
+                hears: false,
+                swallows: false,
             },
             dialer,
             acceptor: End::new(),
@@ -351,6 +372,7 @@ impl Pair {
             && link.ends == [true, true]
             && link.down == [None, None]
             && !link.silent[index(from)]
+            && !self.network.swallows
         {
             link.to[index(from.other())].push_back((at, packet));
         }
@@ -380,6 +402,48 @@ impl Pair {
         }
     }
 
+    /// Lets the links do the checks that were due until now.
+    fn check(&mut self) {
+        let (now, up, delay, loss) = (self.now, self.network.up, self.network.delay, self.network.loss);
+        for link in self.links.values_mut() {
+            let works = up && link.ends == [true, true] && link.silent == [false, false];
+            for checks in &mut link.checks {
+                while let Some(at) = checks.next.take_if(|at| *at <= now) {
+                    checks.next = Some(at + CHECK_EVERY).filter(|next| Some(*next) < checks.until);
+                    let lost = loss > 0.0 && (self.rng.random_bool(loss) || self.rng.random_bool(loss));
+                    if works && !lost {
+                        checks.answers.push_back(at + delay * 2);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What becomes of the path is another matter from now on: answers on their way are lost.
+    fn lose_answers(&mut self) {
+        self.check();
+        let now = self.now;
+        let checks = self.links.values_mut().flat_map(|link| &mut link.checks);
+        checks.for_each(|checks| checks.answers.retain(|at| *at <= now));
+    }
+
+    /// What the driver does before it tells of a timer.
+    fn ask_path(&mut self, side: Side) {
+        let now = self.now;
+        let Some(id) = self.session(side).doubts(now).filter(|_| self.network.hears) else { return };
+        self.check();
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let checks = &mut link.checks[index(side)];
+        checks.until = Some(now + CHECKED_FOR);
+        checks.next.get_or_insert(now);
+        while let Some(at) = checks.answers.pop_front_if(|at| *at <= now) {
+            checks.heard = Some(at);
+        }
+        if let Some(at) = checks.heard {
+            self.session(side).handle_heard(id, at);
+        }
+    }
+
     /// What is sent over one link is lost from now on, both ways, and neither end is told.
     pub fn silence(&mut self, link: LinkId) {
         [Dialer, Acceptor].into_iter().for_each(|side| self.silence_from(link, side));
@@ -387,10 +451,22 @@ impl Pair {
 
     /// What one side sends over one link is lost from now on.
     pub fn silence_from(&mut self, link: LinkId, side: Side) {
+        self.lose_answers();
         if let Some(link) = self.links.get_mut(&link) {
             link.silent[index(side)] = true;
             link.to[index(side.other())].clear();
         }
+    }
+
+    /// Packets are lost for good from now on, whatever their path does.
+    pub fn swallow_packets(&mut self) {
+        self.network.swallows = true;
+        self.links.values_mut().for_each(|link| link.to = Default::default());
+    }
+
+    /// When the last packet that is under way to one side arrives there.
+    pub fn last_arrival(&self, link: LinkId, to: Side) -> Option<Instant> {
+        self.links.get(&link)?.to[index(to)].iter().map(|(at, _)| *at).max()
     }
 
     pub fn has_link(&self, link: LinkId) -> bool {
@@ -489,6 +565,7 @@ impl Pair {
                     down: [None, None],
                     adopted: false,
                     silent: [false, false],
+                    checks: Default::default(),
                 };
                 self.links.insert(id, link);
                 let (info, peer) = (self.info(id), self.identities[1].public_key());
@@ -607,10 +684,9 @@ impl Pair {
         let now = self.now;
         for side in [Dialer, Acceptor] {
             let end = self.end(side);
-            if end.timeout.is_some_and(|at| at <= now)
-                && let Some(session) = &mut end.session
-            {
-                session.handle_timeout(now);
+            if end.timeout.is_some_and(|at| at <= now) && end.session.is_some() {
+                self.ask_path(side);
+                self.session(side).handle_timeout(now);
                 self.drain(side);
                 return true;
             }
@@ -762,6 +838,7 @@ impl Pair {
     }
 
     pub fn set_network(&mut self, up: bool) {
+        self.lose_answers();
         self.network.up = up;
         self.settle();
     }
