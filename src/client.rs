@@ -682,7 +682,8 @@ impl ServiceTask {
                 ServiceEvent::TtlRefreshed { expires_at }
             }
             Notice::TookOver => {
-                tracing::warn!(
+                // After a crash this is how every restart looks.
+                tracing::info!(
                     "the service was taken over from another running host with the same identity, or an earlier run"
                 );
                 ServiceEvent::TookOver

@@ -138,12 +138,74 @@
 //! [`Control`](Priority::Control) channel leaves in the next packet, however much waits in a
 //! [`Bulk`](Priority::Bulk) one.
 //!
+//! # Surviving a restart
+//!
+//! With a store, a session outlives its process. What was sent and is not acknowledged, and how far
+//! the application has come in what it received, are on disk before the peer hears of them.
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "store", not(target_arch = "wasm32")))]
+//! # async fn example(
+//! #     signaling: everlink::signaling::MemorySignaling,
+//! #     uuid: everlink::signaling::ServiceUuid,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use everlink::store::FileStore;
+//! use everlink::{ChannelConfig, Client, ConnectionConfig, Identity, QueueConfig, Target};
+//!
+//! let client = Client::builder(Identity::load_or_create("identity.key")?)
+//!     .signaling(signaling)
+//!     .store(FileStore::open("sessions")?)
+//!     .build();
+//!
+//! // The session of the last run, if it was not closed; otherwise a new one.
+//! let connection = client.connect_lazy(Target::Uuid(uuid), ConnectionConfig::default());
+//! let config = ChannelConfig::queue(QueueConfig::lossless());
+//! let mut orders = connection.open_channel_with("orders", config)?; // under the label it had
+//! orders.send("42 teapots").await?.stored().await?; // from here on it arrives, though we are killed
+//!
+//! let confirmation = orders.recv().await?;
+//! orders.commit().await?; // from here on it does not come again, though we are killed
+//! println!("{confirmation:?}");
+//!
+//! connection.detach().await; // leaves; `close` would be final
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * A host goes on in [`Client::expose_service`]: the old sessions come first from
+//!   [`DurableService::accept`], with their channels.
+//! * Use the same identity, the same [`Target`] and the same labels. Open channels again with the same
+//!   [`ChannelConfig`]: queue settings and priority are not stored.
+//! * [`Receipt::stored`] says that a message survives a crash; one wait for the last of many is enough. Queue
+//!   settings hold for stored messages, too: the default queue drops what waits for too long.
+//! * A receiver that was killed sees again the message it was working on, and those whose acknowledgement
+//!   was not on disk yet. [`commit`](DurableChannel::commit) records a message at once.
+//! * [`detach`](DurableConnection::detach) and [`Client::shutdown`] leave a session to be resumed, and so does
+//!   dropping the last handle on the dialing side; at a host that is a [`close`](DurableConnection::close), which ends it at
+//!   both ends. A *channel* that is dropped before one of them is closed.
+//! * A store that takes nothing stops the connection, or is given up, as
+//!   [`ConnectionConfig::on_store_failure`] says.
+//! * A session that cannot go on ends as [`CloseReason::SessionLost`], and
+//!   [`take_undelivered`](DurableConnection::take_undelivered) gives its messages back.
+//!
+//! `docs/GUARANTEES.md` says what holds under which fault, and how an application gets exactly-once effects.
+//!
+//! # What each message is worth
+//!
+//! | ask for | by | then |
+//! | --- | --- | --- |
+//! | it must arrive | [`QueueConfig::lossless`] | nothing is dropped; `send` waits |
+//! | not after a certain time | [`SendOptions::deadline`] | it is dropped if it was not transmitted by then |
+//! | only the newest of its kind | [`SendOptions::supersede`] | a newer one takes its place in the queue |
+//! | before the rest | [`ChannelConfig::priority`] | its channel goes first; a lane that is always busy starves those below |
+//! | now or never | [`ChannelConfig::lossy`] | no queue, no replay |
+//!
 //! # Requests and streams
 //!
-//! Two things that can be built on a channel are there. [`Requester`] and [`Responder`] make it one of requests with
-//! replies: many in flight, each with a timeout, executed once or not at all.
-//! [`DurableStream`] makes it a stream of bytes with tokio's `AsyncRead` and `AsyncWrite`. Both go on over the next link where they
-//! stopped, and both want a channel with [`QueueConfig::lossless`].
+//! * [`Requester`] and [`Responder`]: requests with replies, many in flight, each with a timeout, never executed twice.
+//! * [`DurableStream`]: a stream of bytes with tokio's `AsyncRead` and `AsyncWrite`.
+//!
+//! Both go on over the next link where they stopped, and both want a channel with [`QueueConfig::lossless`].
 //!
 //! # Lossy channels
 //!
@@ -173,8 +235,8 @@
 //! by its exact name and version, with [`ServiceConfig::token`] if one is set. A public one is listed by
 //! [`Client::services`], and found by requirement: `chat@^1.2`, `chat@1`.
 //!
-//! A session whose peer is away is kept for [`ConnectionConfig::park_for`] (5 minutes). A peer that
-//! finds its session gone gets [`CloseReason::SessionLost`], or a new session with
+//! A session whose peer is away is kept for [`ConnectionConfig::park_for`] (5 minutes; with a store, after a
+//! restart of the host, for that time from then on). A peer that finds its session gone gets [`CloseReason::SessionLost`], or a new session with
 //! [`SessionLost::StartFresh`].
 //!
 //! # Testing your own application
@@ -221,9 +283,15 @@
 //! ```
 //!
 //! [`MemorySignaling::set_reachable`](signaling::MemorySignaling::set_reachable) and
-//! [`restart`](signaling::MemorySignaling::restart) put the directory to the test. For faults on real
-//! WebRTC see `link::webrtc::Impairment`, and the module `testkit` for more of them and for a judge
-//! of histories.
+//! [`restart`](signaling::MemorySignaling::restart) put the directory to the test. For restarts without a
+//! disk there is [`MemoryStore`](store::MemoryStore), whose `snapshot` is what a crash would leave.
+//!
+//! # Proving your own application
+//!
+//! The module `testkit` (feature `testkit`) has what everlink proves itself with: `UdpProxy`, a seeded bad
+//! network for real WebRTC; `Cuttable`, links that end under you; `History` and `check`, which read what both ends wrote
+//! down and name every message that was lost, doubled or reordered, or missing without a report. `everlink soak`
+//! does that with processes that are killed.
 //!
 //! # Parts of your own
 //!
@@ -237,14 +305,16 @@
 //! | --- | --- | --- |
 //! | `webrtc` | yes | `link::webrtc`, the default transport; needs tokio |
 //! | `http` | yes | `signaling::HttpSignaling` |
+//! | `store` | yes | `store::FileStore`: sessions that survive a killed process |
 //! | `server` | no | `signaling::server` |
+//! | `metrics` | no | counters and histograms through the `metrics` facade: see [`metrics`] |
 //! | `testkit` | no | `testkit`: a UDP proxy with faults, links to cut, a checker of histories |
-//! | `cli` | no | the `everlink` binary |
+//! | `cli` | no | the `everlink` binary; brings all of them but `metrics` |
 //!
-//! Features only add. Without any, memory links and memory signaling are there.
+//! Features only add. Without any, memory links, memory signaling and memory stores are there.
 //!
-//! The protocol is in `docs/PROTOCOL.md`, the inner structure in `ARCHITECTURE.md`, the threat model in
-//! `SECURITY.md`.
+//! The promises are in `docs/GUARANTEES.md`, the protocol in `docs/PROTOCOL.md`, the inner structure in
+//! `ARCHITECTURE.md`, the threat model in `SECURITY.md`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, clippy::disallowed_methods)]
@@ -279,9 +349,14 @@ pub use runtime::{BoxFuture, BoxStream, Instant, MaybeSend, MaybeSync};
 pub use sync::*;
 
 /// Compiles and runs the README's examples.
-#[cfg(all(doctest, feature = "webrtc"))]
+#[cfg(all(doctest, feature = "webrtc", feature = "store"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+/// Compiles the examples of the guarantees.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/GUARANTEES.md")]
+mod guarantees {}
 
 /// Compiles the examples of the migration guide.
 #[cfg(all(doctest, feature = "webrtc", feature = "http"))]

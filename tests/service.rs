@@ -463,7 +463,7 @@ async fn a_sleepy_peer_finds_its_session_until_it_expires() {
     let id = pair.at_host.id();
     pair.world.network.blackout(true);
     send_numbers(&ours, 0..3).await;
-    seconds(100).await;
+    seconds(50).await; // within the max_age of the default queue
     pair.world.network.blackout(false);
     soon(async {
         while pair.at_peer.state() != ConnectionState::Connected {

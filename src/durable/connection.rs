@@ -22,8 +22,10 @@ use crate::store::Store;
 /// again and goes on where it stopped, with the same channels and nothing lost or doubled.
 ///
 /// Cheap to clone. When the last clone and the last channel are dropped, the connection ends in the
-/// background: with a [`store`](crate::ClientBuilder::store) as by [`detach`](Self::detach), so that a
-/// restarted process goes on with it; without one as by [`close`](Self::close).
+/// background as by [`close`](Self::close); but on the dialing side with a
+/// [`store`](crate::ClientBuilder::store) as by [`detach`](Self::detach), so that a restarted process
+/// goes on with it. A host that ends goes on with its sessions when it ends by
+/// [`Client::shutdown`](crate::Client::shutdown) or by being killed.
 #[derive(Clone)]
 pub struct DurableConnection {
     handle: Arc<Handle>,
@@ -37,7 +39,7 @@ pub(super) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.leave();
+        self.shared.drop_handle();
     }
 }
 
@@ -239,15 +241,19 @@ impl DurableConnection {
     /// process, and the peer gives the session up after [`park_for`](crate::ConnectionConfig::park_for) or its
     /// attempts. `close` is the other way to end a connection: final, on both sides.
     ///
+    /// A store that fails does not keep it from ending: what could not be stored is told by its
+    /// receipts ([`Receipt::stored`](crate::Receipt::stored)) and is not there after a restart.
+    ///
     /// Cancel-safe: it goes on without the future.
     pub async fn detach(&self) -> CloseReason {
         self.shared().detach();
         self.shared().closed().await
     }
 
-    /// Once the connection has ended: the messages that were taken and not acknowledged, in the
+    /// Once the connection has ended for good: the messages that were taken and not acknowledged, in the
     /// order of each channel, so that the application can send them another way. Empty before, and
-    /// when asked again; but when a lost session began afresh
+    /// when asked again, and empty for a session that goes on from its store (detached,
+    /// unreachable); but when a lost session began afresh
     /// ([`SessionLost::StartFresh`](crate::SessionLost::StartFresh)), those given up with it.
     pub fn take_undelivered(&self) -> Vec<Undelivered> {
         self.shared().lock().take_undelivered()

@@ -73,7 +73,14 @@ impl Shared {
         self.command(Session::detach);
     }
 
-    /// Nobody is interested any more: what outlives the process goes on later, the rest ends.
+    /// The application has dropped its last handle. A host that lets go of a peer while it runs is
+    /// done with it; a dialer may just be ending, and will want to go on.
+    pub(super) fn drop_handle(&self) {
+        let dials = self.lock().dials();
+        if dials { self.leave() } else { self.close() }
+    }
+
+    /// The client ends: what outlives the process goes on later, the rest ends.
     pub(crate) fn leave(&self) {
         if self.lock().is_kept() { self.detach() } else { self.close() }
     }

@@ -49,6 +49,7 @@ pub struct UrlError {
 }
 
 /// How long a server may take to accept a connection.
+#[cfg(not(target_arch = "wasm32"))]
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// How long an answer may take, beyond what was asked to wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod process;
+mod store;
 mod stream;
 mod talk;
 mod transfer;

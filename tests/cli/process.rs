@@ -178,9 +178,10 @@ impl Running {
     }
 
     /// Kills it, so that it can tell nobody.
-    pub fn kill(mut self) {
+    pub fn kill(mut self) -> Ended {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let code = self.wait();
+        self.ended(code)
     }
 
     /// Waits for its end. Stdin stays as it is: closed after [`World::run`], else open.

@@ -4,7 +4,7 @@
 
 use everlink::link::memory::MemoryNetwork;
 use everlink::signaling::{MemorySignaling, ServiceFqn, Username};
-use everlink::{Client, DurableChannel, DurableConnection, DurableService, Identity, Message, ServiceConfig};
+use everlink::{Client, DurableChannel, DurableConnection, DurableService, Identity, ServiceConfig};
 
 pub struct World {
     pub network: MemoryNetwork,
@@ -79,6 +79,6 @@ pub async fn send_numbers(channel: &DurableChannel, numbers: std::ops::Range<u32
 pub async fn expect_numbers(channel: &mut DurableChannel, numbers: std::ops::Range<u32>) {
     for number in numbers {
         let message = channel.recv().await.expect("received");
-        assert_eq!(message, Message::from(number.to_string()));
+        assert_eq!(message.as_text(), Some(&*number.to_string()));
     }
 }

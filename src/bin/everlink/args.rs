@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use everlink::link::IceServer;
 use everlink::link::webrtc::{WebRtcConfig, WebRtcTransport};
 use everlink::signaling::{HttpSignaling, ServiceFqn, Username};
+use everlink::store::FileStore;
 use everlink::{Client, Identity, PublicKey, Target};
 
 use crate::bench::BenchArgs;
@@ -116,6 +117,12 @@ pub struct Expose {
     /// How many seconds the server keeps the service without hearing of this host.
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     pub ttl: Duration,
+    /// Keep the sessions of peers in this directory; made if it is not there. After a crash, a kill
+    /// or ctrl-c the next run goes on with them: nothing is lost, and nothing that a peer was told
+    /// of comes again. The last lines before a kill may be printed twice. Not for --stream, whose
+    /// bytes nobody can read a second time.
+    #[arg(long, value_name = "DIR", conflicts_with = "stream")]
+    pub store: Option<PathBuf>,
 }
 
 /// Connect to a service: each line of stdin is a message, each message received a line on stdout.
@@ -129,7 +136,9 @@ pub struct Expose {
     printf 'one\\ntwo\\n' | everlink connect alice/chat@1.0.0\n\n\
     Example: by uuid, as somebody\n  everlink connect 3f2a6c1e-0c6b-8a1d-9f42-5d0e8b7c6a19 \
     --server https://signal.example.org --identity ./bob.key\n\n\
-    Example: as a pipe of bytes\n  everlink connect alice/photos@1.0.0 --stream < /dev/null | tar x")]
+    Example: as a pipe of bytes\n  everlink connect alice/photos@1.0.0 --stream < /dev/null | tar x\n\n\
+    Example: lines that survive a crash of either side\n  tail -f ./log | everlink connect \
+    alice/logs@1.0.0 --store ./to-alice")]
 pub struct Connect {
     /// The service: its uuid, or USER/NAME@VERSION. Of a public service the VERSION may be a
     /// requirement, such as ^1.2 or 1, which stands for the highest that fits.
@@ -157,6 +166,12 @@ pub struct Connect {
     /// direction; the other goes on until its own end.
     #[arg(long, conflicts_with_all = ["stay", "json"])]
     pub stream: bool,
+    /// Keep the session in this directory; made if it is not there. After a crash, a kill or ctrl-c
+    /// the next run with the same target goes on with it, lines not delivered first. A host or server
+    /// that is away is waited for. Without --identity the key is kept there, too. Not for --stream,
+    /// whose bytes nobody can read a second time.
+    #[arg(long, value_name = "DIR", conflicts_with = "stream")]
+    pub store: Option<PathBuf>,
 }
 
 /// Send a file to an `everlink recv`.
@@ -255,15 +270,19 @@ pub struct Network {
 }
 
 impl Network {
-    /// A client that reaches others so.
-    pub fn client(&self, identity: Identity) -> Client {
+    /// A client that reaches others so, and keeps its sessions in the store if there is one.
+    pub fn client(&self, identity: Identity, store: Option<FileStore>) -> Client {
         let mut config = WebRtcConfig::default();
         config.ice_servers.clone_from(&self.ice);
         if !self.bind.is_empty() {
             config.bind.clone_from(&self.bind);
         }
         let transport = WebRtcTransport::new(config);
-        Client::builder(identity).signaling(self.server.clone()).transport(transport).build()
+        let builder = Client::builder(identity).signaling(self.server.clone()).transport(transport);
+        match store {
+            Some(store) => builder.store(store).build(),
+            None => builder.build(),
+        }
     }
 }
 

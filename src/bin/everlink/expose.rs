@@ -4,9 +4,10 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use everlink::signaling::Signaling as _;
+use everlink::store::FileStore;
 use everlink::{
-    DurableChannel, DurableConnection, DurableService, DurableStream, QueueConfig, ServiceConfig,
-    ServiceEvent,
+    CloseReason, DurableChannel, DurableConnection, DurableService, DurableStream, QueueConfig,
+    ServiceConfig, ServiceEvent,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -25,6 +26,8 @@ pub async fn run(args: Expose, output: Output) -> Result<(), Failure> {
     let mut stop = Stop::listen();
     let (identity, _) = identity(args.identity.as_deref())?;
     let key = identity.public_key();
+    let store = args.store.as_ref().map(FileStore::open).transpose()?;
+    let keeps = store.is_some();
     // Asked first, as it knows at once; publishing would wait for the server to come.
     args.network.server.probe().await?;
 
@@ -34,7 +37,7 @@ pub async fn run(args: Expose, output: Output) -> Result<(), Failure> {
     config.token = args.token;
     config.ttl = args.ttl;
     config.connection.queue = QueueConfig::lossless();
-    let client = args.network.client(identity);
+    let client = args.network.client(identity, store);
     let service = client.expose_service(config).await?;
     let info = service.info();
     let told = json!({
@@ -98,6 +101,12 @@ pub async fn run(args: Expose, output: Output) -> Result<(), Failure> {
             }
         };
     };
+    if keeps {
+        // The server is told; peers wait for the next run, which finds their sessions in the store.
+        drop(service);
+        client.shutdown().await;
+        return ended;
+    }
     // Peers are told, and the server.
     let withdrawn = service.stop().await;
     client.shutdown().await;
@@ -190,6 +199,8 @@ async fn session(connection: DurableConnection, output: Output, echo: bool) -> i
         gone["event"] = json!("disconnection");
         gone["reason"] = json!(reason.to_string());
         tokio::task::block_in_place(|| output.event(gone))?;
+    } else if let CloseReason::Detached = reason {
+        complain(&format!("the session of peer {} is kept for the next run", connection.peer()));
     } else {
         complain(&format!("peer {} left: {reason}", connection.peer()));
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use everlink::signaling::SignalingError;
+use everlink::store::StoreError;
 use everlink::{CloseReason, ConnectError, DialError, SendError, ServiceError};
 
 /// What is wrong, and what to do about it.
@@ -107,8 +108,18 @@ impl From<ConnectError> for Failure {
     }
 }
 
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        // Its words say what to do.
+        Self::new(error.to_string(), "")
+    }
+}
+
 impl From<CloseReason> for Failure {
     fn from(reason: CloseReason) -> Self {
+        if let CloseReason::Store(error) = reason {
+            return error.into();
+        }
         let (CloseReason::Unreachable { last: error, .. } | CloseReason::Refused(error)) = reason else {
             return Self::new(reason.to_string(), "");
         };

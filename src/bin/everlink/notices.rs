@@ -43,6 +43,13 @@ pub fn in_words(event: &ConnectionEvent) -> Option<String> {
         ConnectionEvent::SessionLost { unacked } => {
             format!("the host forgot the session; the fate of {unacked} messages is unknown")
         }
+        ConnectionEvent::StoreFailed { error, goes_on: true } => {
+            format!("{error}; going on in memory, a restart will not resume this session")
+        }
+        ConnectionEvent::StoreFailed { error, goes_on: false } => {
+            format!("{error}; nothing more is accepted until it works again, which is tried every second")
+        }
+        ConnectionEvent::StoreRecovered => "the store works again".to_owned(),
         ConnectionEvent::TookOver => {
             "the session was taken over from another process with the same identity, or an earlier run of this one".to_owned()
         }
@@ -65,6 +72,10 @@ fn as_json(event: &ConnectionEvent) -> Option<Value> {
             json!({ "event": "attempt_failed", "attempt": attempt, "error": error.to_string() })
         }
         ConnectionEvent::SessionLost { unacked } => json!({ "event": "session_lost", "unacked": unacked }),
+        ConnectionEvent::StoreFailed { error, goes_on } => {
+            json!({ "event": "store_failed", "error": error.to_string(), "goes_on": goes_on })
+        }
+        ConnectionEvent::StoreRecovered => json!({ "event": "store_recovered" }),
         ConnectionEvent::TookOver => json!({ "event": "took_over" }),
         ConnectionEvent::Recovered(recovery) => json!({
             "event": "recovered", "cause": recovery.cause.as_str(), "rung": recovery.rung.as_str(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::backoff::later;
+use super::inbox::Inbox;
 use super::path::Phase;
 use super::session::Session;
 use super::wire;
@@ -52,9 +53,13 @@ impl Session {
         self.closed.clone().unwrap_or(CloseReason::Local)
     }
 
-    /// Whether everything queued was handed to the link, so that CLOSE may follow it.
+    /// Whether everything queued was handed to the link, and what was consumed may be told, so that
+    /// CLOSE may follow.
     pub(super) fn is_ready_to_close(&self) -> bool {
-        self.closing.is_some() && self.channels.values().all(|channel| channel.outbox.is_transmitted())
+        let told = |inbox: &Inbox| inbox.durable() == inbox.cursor();
+        self.closing.is_some()
+            && self.channels.values().all(|channel| channel.outbox.is_transmitted())
+            && self.channels.values().filter_map(|channel| channel.inbox.as_ref()).all(told)
     }
 
     /// The peer closed the session, or confirms that we did.

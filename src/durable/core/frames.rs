@@ -295,7 +295,10 @@ impl Session {
             let room = path.has_room();
             let wants = |channel: &super::channel::Channel| channel.outbox.wants_to_transmit();
             let data = room && self.channels.values().any(wants);
-            if data || path.ack_now || (!out.is_empty() && path.ack_at.is_some()) {
+            let (ack_now, ack_soon) = (path.ack_now, path.ack_at.is_some());
+            // Before the end the peer hears of all that was consumed: its last messages arrived.
+            let closes = self.is_ready_to_close() && self.path.as_ref().is_some_and(|path| !path.close_sent);
+            if data || ack_now || closes || (!out.is_empty() && ack_soon) {
                 self.put_ack(&mut out);
             }
             if data {

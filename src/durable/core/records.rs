@@ -190,7 +190,7 @@ impl ChannelRecord {
             _ => return Err(BadRecord("a channel of an unknown kind")),
         };
         let closed = from.bool()?;
-        let (half, first) = (from.u32()?, from.u64()?);
+        let (half, first) = (from.u32()?, from.number()?);
         if (half == 0) != (first == 0) {
             return Err(BadRecord("half a channel that begins nowhere"));
         }
@@ -212,7 +212,7 @@ pub(super) fn put_cursor(consumed: u64, ended: bool) -> Bytes {
 
 pub(super) fn cursor(value: &Bytes) -> Result<(u64, bool), BadRecord> {
     let mut from = Reader(value.clone());
-    let cursor = (from.u64()?, from.bool()?);
+    let cursor = (from.number()?, from.bool()?);
     from.end(cursor)
 }
 
@@ -222,7 +222,7 @@ pub(super) fn put_base(acked: u64) -> Bytes {
 
 pub(super) fn base(value: &Bytes) -> Result<u64, BadRecord> {
     let mut from = Reader(value.clone());
-    let base = from.u64()?;
+    let base = from.number()?;
     from.end(base)
 }
 
@@ -235,7 +235,7 @@ pub(super) fn put_gap(to: u64, cause: GapCause) -> Bytes {
 
 pub(super) fn gap(value: &Bytes) -> Result<(u64, GapCause), BadRecord> {
     let mut from = Reader(value.clone());
-    let to = from.u64()?;
+    let to = from.number()?;
     let cause = GapCause::from_code(from.u8()?).ok_or(BadRecord("a gap of an unknown cause"))?;
     from.end((to, cause))
 }
@@ -370,6 +370,12 @@ impl Reader {
 
     fn u64(&mut self) -> Result<u64, BadRecord> {
         self.array().map(u64::from_be_bytes)
+    }
+
+    /// A number of a message: far from the end of what can be counted.
+    fn number(&mut self) -> Result<u64, BadRecord> {
+        let number = self.u64()?;
+        if number > 1 << 62 { Err(BadRecord("a number that cannot be")) } else { Ok(number) }
     }
 
     fn bool(&mut self) -> Result<bool, BadRecord> {

@@ -325,9 +325,13 @@ impl Session {
     /// What has to be written now, if nothing is being written.
     pub(super) fn poll_saving(&mut self, now: Instant) -> Option<Output> {
         let saving = self.saving.as_mut()?;
-        if let Some(batch) = &saving.writing {
-            // It failed, and the time to try again has come.
+        if let Some(batch) = &mut saving.writing {
+            // It failed, and the time to try again has come. What the peer has consumed meanwhile
+            // goes with it: that may be the room it needs.
             saving.retry_at.take_if(|at| *at <= now)?;
+            for channel in self.channels.values_mut() {
+                channel.outbox.tidy(batch, &saving.prefix);
+            }
             return Some(Output::Store(batch.clone()));
         }
         let tidy = saving.tidy_at.take_if(|at| *at <= now).is_some();
@@ -566,7 +570,9 @@ impl Session {
     /// What was taken and not delivered, once the session has ended or begun anew.
     pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
         let mut undelivered = std::mem::take(&mut self.undelivered);
-        if self.closed.is_some() {
+        // What a restart brings back is not given away as well.
+        let kept = self.is_kept() && self.closed.as_ref().is_some_and(keeps);
+        if self.closed.is_some() && !kept {
             for channel in self.channels.values_mut() {
                 let label = channel.label.to_string();
                 undelivered.extend(channel.outbox.give_back().into_iter().map(|(message, sent)| {

@@ -225,6 +225,11 @@ impl Session {
         self.incarnation = Incarnation(incarnation);
     }
 
+    /// Whether this side makes the links.
+    pub(crate) fn dials(&self) -> bool {
+        self.role == Role::Dialer
+    }
+
     pub(crate) fn peer(&self) -> Option<PublicKey> {
         self.peer
     }
@@ -395,7 +400,7 @@ impl Session {
     /// Ends a channel after what is queued; what arrives from now on is dropped.
     pub(crate) fn close_channel(&mut self, id: ChannelId) {
         // A session that is left goes on after a restart, with its channels.
-        if self.detaching || matches!(self.closed, Some(CloseReason::Detached)) {
+        if self.detaching || self.is_kept() && self.closed.as_ref().is_some_and(super::saving::keeps) {
             return;
         }
         let Some(channel) = self.channels.get_mut(&id) else { return };

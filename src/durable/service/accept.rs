@@ -208,6 +208,7 @@ impl Acceptor {
             }
             let Ok(slot) = self.accepted.clone().try_reserve_owned() else {
                 tracing::warn!(session = %id, "too many saved sessions at once; this one waits in the store");
+                self.away.insert(id);
                 continue;
             };
             let seed = u64::from_be_bytes(runtime::random());

@@ -35,7 +35,8 @@ pub struct ServiceInfo {
 /// A service that is being exposed: published, refreshed before its lease ends, with an offer
 /// always ready, until [`stop`](Self::stop).
 ///
-/// Dropping it stops it in the background: it is withdrawn, and its connections are closed.
+/// Dropping it stops it in the background: it is withdrawn, and its connections are closed, or with a
+/// [`store`](crate::ClientBuilder::store) left, to go on when the service is exposed again.
 #[must_use = "dropping a DurableService withdraws it"]
 pub struct DurableService {
     shared: Arc<ServiceShared>,
@@ -136,8 +137,8 @@ impl DurableService {
         self.shared.events.subscribe()
     }
 
-    /// Stops: withdraws the service from the directory, closes its connections gracefully, and
-    /// waits for both, for some seconds at most.
+    /// Stops for good: withdraws the service from the directory, closes its connections gracefully (with
+    /// a store, too), and waits for both, for some seconds at most.
     ///
     /// # Errors
     /// The directory's last word if it could not be told; the service then vanishes from it when

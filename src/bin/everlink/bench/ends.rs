@@ -5,6 +5,7 @@ use std::pin::Pin;
 use everlink::link::Transport;
 use everlink::link::webrtc::{Impairment, WebRtcConfig, WebRtcTransport};
 use everlink::signaling::{HttpSignaling, MemorySignaling};
+use everlink::store::FileStore;
 use everlink::{
     Client, ConnectionConfig, DurableChannel, DurableConnection, DurableService, Identity, QueueConfig,
     ServiceConfig, Target,
@@ -26,6 +27,14 @@ pub fn transport(impairment: Option<&Impairment>) -> WebRtcTransport {
 
 pub fn client(signaling: &MemorySignaling, transport: impl Transport) -> Client {
     Client::builder(Identity::generate()).signaling(signaling.clone()).transport(transport).build()
+}
+
+fn kept_client(signaling: &MemorySignaling, transport: impl Transport, store: Option<FileStore>) -> Client {
+    let builder = Client::builder(Identity::generate()).signaling(signaling.clone()).transport(transport);
+    match store {
+        Some(store) => builder.store(store).build(),
+        None => builder.build(),
+    }
 }
 
 pub fn http_client(url: &str) -> Client {
@@ -70,12 +79,22 @@ pub fn two_ends<A: Send + 'static, B: Send + 'static>(
     peer: impl FnOnce(End) -> Work<A> + Send + 'static,
     host: impl FnOnce(End) -> Work<B> + Send + 'static,
 ) -> (A, B) {
+    two_kept_ends(impairment, [None, None], peer, host)
+}
+
+/// The same with stores, of the peer and of the host.
+pub fn two_kept_ends<A: Send + 'static, B: Send + 'static>(
+    impairment: Option<Impairment>,
+    [peer_store, host_store]: [Option<FileStore>; 2],
+    peer: impl FnOnce(End) -> Work<A> + Send + 'static,
+    host: impl FnOnce(End) -> Work<B> + Send + 'static,
+) -> (A, B) {
     let signaling = MemorySignaling::new();
     let (exposed, expose_done) = tokio::sync::oneshot::channel();
     let at_host = signaling.clone();
     let host = std::thread::spawn(move || {
         on_a_runtime(async move {
-            let client = client(&at_host, transport(None));
+            let client = kept_client(&at_host, transport(None), host_store);
             let service = expose(&client).await;
             exposed.send(service.info().uuid).expect("the peer waits");
             let connection = service.accept().await.expect("the service runs");
@@ -88,7 +107,7 @@ pub fn two_ends<A: Send + 'static, B: Send + 'static>(
     });
     let peer = std::thread::spawn(move || {
         on_a_runtime(async move {
-            let client = client(&signaling, transport(impairment.as_ref()));
+            let client = kept_client(&signaling, transport(impairment.as_ref()), peer_store);
             let target = Target::Uuid(expose_done.await.expect("the host exposes"));
             let connected = client.connect_with(target, self::connection()).await;
             let connection = connected.expect("the host is there");

@@ -10,6 +10,7 @@ mod idle;
 mod raw;
 mod recovery;
 mod report;
+mod store;
 mod stream;
 
 use report::Report;
@@ -20,15 +21,18 @@ pub struct BenchArgs {
     /// One short round of everything but the long blackouts (about a minute).
     #[arg(long)]
     quick: bool,
-    /// Only these parts: connect, recovery, stream, idle.
+    /// Only these parts: connect, recovery, stream, store, idle.
     #[arg(long, value_delimiter = ',', value_parser = PARTS)]
     only: Vec<String>,
+    /// Where the stores are that are measured. The default is the system's directory for temporary files.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<std::path::PathBuf>,
     /// Measures this process for another one.
     #[arg(long, hide = true)]
     child: Option<String>,
 }
 
-const PARTS: [&str; 4] = ["connect", "recovery", "stream", "idle"];
+const PARTS: [&str; 5] = ["connect", "recovery", "stream", "store", "idle"];
 
 /// Measures and prints. An error says in one line what did not work.
 pub fn run(args: &BenchArgs, json: bool) -> Result<(), String> {
@@ -42,6 +46,9 @@ pub fn run(args: &BenchArgs, json: bool) -> Result<(), String> {
     }
     if wanted("stream") {
         stream::run(&mut report, args.quick);
+    }
+    if wanted("store") {
+        store::run(&mut report, args.quick, args.dir.as_deref())?;
     }
     if wanted("recovery") {
         recovery::run(&mut report, args.quick)?;

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use everlink::link::webrtc::Impairment;
 
-use super::ends::two_ends;
+use everlink::store::FileStore;
+
+use super::ends::{two_ends, two_kept_ends};
 use super::raw::{self, Throughput, Tuning};
 use super::report::{Report, Row, median};
 
@@ -34,7 +36,7 @@ fn rate(
     let mut alike = vec![];
     for _ in 0..rounds {
         alike.push(raw::throughput(Tuning::Alike, size, run, delay).megabytes);
-        ours.push(throughput(size, run, delay).megabytes);
+        ours.push(throughput(size, run, delay, [None, None]).megabytes);
     }
     let as_it_comes = Some(raw::throughput(Tuning::AsItComes, size, run, delay).megabytes);
     let (ours, raw) = (median(ours), Some(median(alike)));
@@ -46,7 +48,7 @@ fn small(report: &mut Report, rounds: usize, run: Duration) {
     let mut alike = vec![];
     for _ in 0..rounds {
         alike.push(raw::throughput(Tuning::Alike, 64, run, Duration::ZERO).messages / 1e6);
-        ours.push(throughput(64, run, Duration::ZERO).messages / 1e6);
+        ours.push(throughput(64, run, Duration::ZERO, [None, None]).messages / 1e6);
     }
     let as_it_comes = raw::throughput(Tuning::AsItComes, 64, run, Duration::ZERO).messages / 1e6;
     report.row(&Row {
@@ -83,15 +85,16 @@ fn round_trips(report: &mut Report, quick: bool) {
 
 /// Sends messages of `size` bytes for `run`, and measures what was received after the first
 /// quarter of it.
-fn throughput(size: usize, run: Duration, delay: Duration) -> Throughput {
+pub fn throughput(size: usize, run: Duration, delay: Duration, stores: [Option<FileStore>; 2]) -> Throughput {
     let impairment = (!delay.is_zero()).then(|| {
         let impairment = Impairment::new(0);
         impairment.set_delay(delay);
         impairment
     });
     let message = Bytes::from(vec![7; size]);
-    let ((), received) = two_ends(
+    let ((), received) = two_kept_ends(
         impairment,
+        stores,
         move |mut end| {
             Box::pin(async move {
                 let begun = Instant::now();

@@ -83,7 +83,7 @@ fn minutes(text: &str) -> Result<f64, String> {
 
 /// A builder whose sessions outlive the process.
 fn stored(builder: ClientBuilder, path: &Path) -> Result<ClientBuilder, Failure> {
-    let store = FileStore::open(path).map_err(|error| Failure::new(error.to_string(), ""))?;
+    let store = FileStore::open(path)?;
     Ok(builder.store(store))
 }
 

@@ -43,7 +43,7 @@ pub async fn run(args: Recv, output: Output) -> Result<(), Failure> {
     let mut config = ServiceConfig::new(user, service);
     config.token = args.token;
     config.connection.queue = QueueConfig::lossless();
-    let client = args.network.client(identity);
+    let client = args.network.client(identity, None);
     let service = client.expose_service(config).await?;
     let info = service.info();
     let told = json!({

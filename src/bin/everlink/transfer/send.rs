@@ -42,7 +42,7 @@ pub async fn run(args: Send, output: Output) -> Result<(), Failure> {
     Source::open(&args.file)?;
     args.network.server.probe().await?;
 
-    let client = args.network.client(identity);
+    let client = args.network.client(identity, None);
     let sending = sending(&args, &client, &name, output);
     let ended = tokio::select! {
         ended = sending => ended,

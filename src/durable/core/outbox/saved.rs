@@ -112,13 +112,9 @@ impl Outbox {
                 || saved.chunks.front().is_some_and(|chunk| chunk.last <= self.acked);
         }
         let half = self.half;
-        let front = self.entries.front().map_or(self.acked + 1, |front| front.first_seq());
-        // Consumed: whole chunks only, and gaps that end before what is left.
-        let done = saved.chunks.partition_point(|chunk| chunk.last <= self.acked);
-        if let Some(last) = saved.chunks.drain(..done).next_back() {
-            batch.remove(key(session, Kind::Chunk, half, 0), key(session, Kind::Chunk, half, last.last + 1));
-            batch.remove(key(session, Kind::Gap, half, 0), key(session, Kind::Gap, half, front));
-        }
+        let front = self.front();
+        self.tidy(batch, session);
+        let Some(saved) = &mut self.saved else { return false };
         for (first, last) in std::mem::take(&mut saved.doomed) {
             batch.remove(key(session, Kind::Chunk, half, first), key(session, Kind::Chunk, half, last + 1));
             // Its own gaps must not be lost with it.
@@ -171,11 +167,28 @@ impl Outbox {
             saved.chunks.push_back(Chunk { first, last: saved.submitted, live });
             batch.put(key(session, Kind::Chunk, half, first), out.freeze());
         }
+        false
+    }
+
+    /// Adds to `batch` the removal of what the peer has consumed.
+    pub(crate) fn tidy(&mut self, batch: &mut Batch, session: &[u8]) {
+        let (half, front) = (self.half, self.front());
+        let Some(saved) = &mut self.saved else { return };
+        // Whole chunks only, and gaps that end before what is left.
+        let done = saved.chunks.partition_point(|chunk| chunk.last <= self.acked);
+        if let Some(last) = saved.chunks.drain(..done).next_back() {
+            batch.remove(key(session, Kind::Chunk, half, 0), key(session, Kind::Chunk, half, last.last + 1));
+            batch.remove(key(session, Kind::Gap, half, 0), key(session, Kind::Gap, half, front));
+        }
         if saved.base != self.acked {
             saved.base = self.acked;
             batch.put(key(session, Kind::Base, half, 0), records::put_base(self.acked));
         }
-        false
+    }
+
+    /// The first number that is held.
+    fn front(&self) -> u64 {
+        self.entries.front().map_or(self.acked + 1, Entry::first_seq)
     }
 
     /// The messages, and whether each may have arrived; the outbox is empty then.

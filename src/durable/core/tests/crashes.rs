@@ -168,8 +168,9 @@ impl World {
                 self.note();
                 self.pair.session(side).detach();
                 self.pair.drain(side);
-                for _ in 0..20 {
-                    self.pair.run(self.pair.disk);
+                for _ in 0..10 {
+                    // A write under way may have begun when the disk was slower.
+                    self.pair.run(self.pair.disk.max(Duration::from_millis(60)));
                 }
                 assert_eq!(self.pair.close_reason(side), Some(CloseReason::Detached));
                 // All that was taken is stored by now.
@@ -311,7 +312,7 @@ impl World {
                 assert_eq!(both, None, "dropped, and yet delivered");
             }
         }
-        assert!(self.pair.links() <= 1, "{} links are left", self.pair.links());
+        assert!(self.pair.links() <= 1, "{} links are left: {}", self.pair.links(), self.pair.why());
     }
 }
 
@@ -375,7 +376,7 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
 
 #[test]
 fn what_is_stored_survives_crashes() {
-    let crashes: u32 = seeds(2_000).map(|seed| run(seed, &lossless())).sum();
+    let crashes: u32 = seeds(500).map(|seed| run(seed, &lossless())).sum();
     assert!(crashes > 0 || std::env::var_os("EVERLINK_SEED").is_some(), "nothing crashed");
 }
 
@@ -388,5 +389,5 @@ fn what_is_dropped_stays_dropped_over_crashes() {
         max_age: Some(Duration::from_secs(3)),
         when_full: WhenFull::DropOldest,
     };
-    seeds(2_000).for_each(|seed| _ = run(seed, &config));
+    seeds(500).for_each(|seed| _ = run(seed, &config));
 }

@@ -237,7 +237,9 @@ impl Pair {
                 link.down[index(side.other())].get_or_insert(at);
             }
         }
-        self.links.retain(|_, link| link.ends != [false, false]);
+        // A host hangs up where no HELLO comes.
+        let greeted = |link: &Link| link.adopted || link.ends[index(Dialer)];
+        self.links.retain(|_, link| link.ends != [false, false] && greeted(link));
         *self.end(side) = End::new();
     }
 
@@ -721,7 +723,7 @@ impl Pair {
         times.into_iter().min()
     }
 
-    fn why(&self) -> String {
+    pub fn why(&self) -> String {
         let links = self.links.iter().map(|(id, link)| {
             let waiting = link.to.each_ref().map(|queue| queue.iter().map(|(at, _)| *at).collect::<Vec<_>>());
             format!("{id:?} {:?} {:?} {waiting:?}", link.ends, link.down)
