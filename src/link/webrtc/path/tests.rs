@@ -1,4 +1,3 @@
-
 use std::io::{self, IoSliceMut};
 
 use webrtc::runtime::RecvMeta;
