@@ -39,8 +39,9 @@ pub enum CloseReason {
     /// Host side: the peer did not come back in time.
     #[error("the peer did not come back within {:?}", .0)]
     Expired(std::time::Duration),
-    /// The saved session cannot be read.
-    #[error("the saved session cannot be read: {0}")]
+    /// The saved session cannot be read; or it was left ([`detach`](crate::DurableConnection::detach))
+    /// and could not be saved.
+    #[error("the session cannot be read or saved: {0}")]
     Store(crate::store::StoreError),
     /// This side left without closing: with a store the session goes on when it is resumed.
     #[error("left by this side, to be resumed later")]

@@ -241,8 +241,9 @@ impl DurableConnection {
     /// process, and the peer gives the session up after [`park_for`](crate::ConnectionConfig::park_for) or its
     /// attempts. `close` is the other way to end a connection: final, on both sides.
     ///
-    /// A store that fails does not keep it from ending: what could not be stored is told by its
-    /// receipts ([`Receipt::stored`](crate::Receipt::stored)) and is not there after a restart.
+    /// A store that fails does not keep it from ending: the reason is then
+    /// [`CloseReason::Store`], and what could not be stored, as receipts tell
+    /// ([`Receipt::stored`](crate::Receipt::stored)), is not there after a restart.
     ///
     /// Cancel-safe: it goes on without the future.
     pub async fn detach(&self) -> CloseReason {

@@ -80,6 +80,9 @@ pub(super) struct SessionRecord {
     pub confirmed: bool,
     /// The application closed it; kept so that a peer that returns hears of it.
     pub closed: bool,
+    /// A link was live since it was last taken from the store, so all that is in it may have been
+    /// transmitted.
+    pub live: bool,
     pub peer_max_message: u64,
     pub last_half: u32,
     pub last_peer_half: u32,
@@ -98,6 +101,8 @@ pub(super) struct ChannelRecord {
     pub peer_half: Option<(u32, u64)>,
     /// The application closed it.
     pub closed: bool,
+    /// What may have been transmitted when it was last taken from the store.
+    pub transmitted: u64,
 }
 
 /// One place in the outbox, as it is kept.
@@ -131,6 +136,7 @@ impl SessionRecord {
         put_array(&mut out, self.secret.as_ref().map(|secret| &secret.0));
         out.put_u8(u8::from(self.confirmed));
         out.put_u8(u8::from(self.closed));
+        out.put_u8(u8::from(self.live));
         out.put_u64(self.peer_max_message);
         out.put_u32(self.last_half);
         out.put_u32(self.last_peer_half);
@@ -151,6 +157,7 @@ impl SessionRecord {
             secret: from.optional()?.map(SessionSecret),
             confirmed: from.bool()?,
             closed: from.bool()?,
+            live: from.bool()?,
             peer_max_message: from.u64()?,
             last_half: from.u32()?,
             last_peer_half: from.u32()?,
@@ -178,6 +185,7 @@ impl ChannelRecord {
         let (half, first) = self.peer_half.unwrap_or_default();
         out.put_u32(half);
         out.put_u64(first);
+        out.put_u64(self.transmitted);
         out.put_slice(self.label.as_bytes());
         out.freeze()
     }
@@ -191,6 +199,7 @@ impl ChannelRecord {
         };
         let closed = from.bool()?;
         let (half, first) = (from.u32()?, from.number()?);
+        let transmitted = from.number()?;
         if (half == 0) != (first == 0) {
             return Err(BadRecord("half a channel that begins nowhere"));
         }
@@ -198,7 +207,7 @@ impl ChannelRecord {
         if label.is_empty() || label.len() > super::wire::MAX_LABEL {
             return Err(BadRecord("a label of a length that cannot be"));
         }
-        Ok(Self { label, lossy, peer_half: (half > 0).then_some((half, first)), closed })
+        Ok(Self { label, lossy, peer_half: (half > 0).then_some((half, first)), closed, transmitted })
     }
 }
 

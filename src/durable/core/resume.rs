@@ -160,7 +160,11 @@ impl Session {
         }
         let replayed = match self.apply(&welcome.terms, now) {
             Err(error) if self.is_rewound(&error) => {
-                self.drop_path();
+                // The host must not wait for a session that is no more.
+                if let Some(path) = &mut self.path {
+                    wire::put_close(&mut path.control);
+                    path.phase = Phase::Lingering { deadline: now + LINGER };
+                }
                 self.session_lost(now);
                 return Ok(());
             }
@@ -287,6 +291,10 @@ impl Session {
     }
 
     pub(super) fn live(&mut self, now: Instant, resumed: bool, replayed: u64) {
+        if !std::mem::replace(&mut self.linked, true) {
+            // From here on what is stored may be transmitted, which a later process has to know.
+            self.hold();
+        }
         let since = self.down_since.take().unwrap_or(now);
         let after = now.saturating_duration_since(since);
         let mut rung = RecoveryRung::FreshLink;

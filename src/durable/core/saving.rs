@@ -242,7 +242,7 @@ impl Session {
         session.last_peer_half = record.last_peer_half;
         // There may be a session at the host, which has to be told of a close.
         session.dialing.connected_once = record.secret.is_some();
-        session.restored = true;
+        (session.restored, session.linked) = (true, false);
         session.keep(record.target.clone(), clock);
         let mut records = BTreeMap::new();
         for (half, saved) in channels {
@@ -251,7 +251,8 @@ impl Session {
                 return Err(BadRecord("a channel that was never opened"));
             }
             let channel = session.restore_channel(half, channel_record.clone(), saved.cursor, |half| {
-                Outbox::restored(half, saved.base, saved.chunks, saved.gaps, clock)
+                let transmitted = (!record.live).then_some(channel_record.transmitted);
+                Outbox::restored(half, saved.base, saved.chunks, saved.gaps, transmitted, clock)
             })?;
             records.insert(channel, channel_record);
         }
@@ -401,6 +402,7 @@ impl Session {
                 lossy: channel.lossy,
                 peer_half: channel.peer_half,
                 closed: channel.closed,
+                transmitted: channel.outbox.transmitted_before(),
             };
             if saving.channels.get(id) != Some(&record) {
                 batch.put(key(&prefix, Kind::Channel, id.0, 0), record.encode());
@@ -431,6 +433,7 @@ impl Session {
             secret: self.secret.clone(),
             confirmed: self.confirmed,
             closed: told && self.role == Role::Acceptor,
+            live: self.linked,
             peer_max_message: self.peer_max_message,
             last_half: self.last_half,
             last_peer_half: self.last_peer_half,
@@ -478,7 +481,7 @@ impl Session {
             // Nobody is there to wait for a better disk.
             self.saving = None;
             if self.closed.is_none() {
-                self.finish(CloseReason::Detached);
+                self.finish(CloseReason::Store(error));
             }
             return;
         }

@@ -136,6 +136,8 @@ pub(crate) struct Session {
     pub(super) saving: Option<Saving>,
     /// Leaves as soon as everything is stored.
     pub(super) detaching: bool,
+    /// A link was live in this process.
+    pub(super) linked: bool,
     /// It comes from a store, and the peer has not confirmed it yet.
     pub(super) restored: bool,
     /// The store failed, and the session goes on without it.
@@ -210,6 +212,7 @@ impl Session {
             accepts: Arc::new(Notify::new()),
             saving: None,
             detaching: false,
+            linked: false,
             restored: false,
             forsaken: false,
             undelivered: Vec::new(),

@@ -34,6 +34,8 @@ pub(super) struct Saved {
     doomed: Vec<(u64, u64)>,
     /// How far the peer has come, as it is written.
     base: u64,
+    /// What may have been transmitted by earlier processes.
+    before: u64,
 }
 
 #[derive(Debug)]
@@ -203,12 +205,19 @@ impl Outbox {
         messages
     }
 
-    /// An outbox as a store had it. What is in it may have been transmitted.
+    /// What may have been transmitted when it was taken from the store.
+    pub(crate) fn transmitted_before(&self) -> u64 {
+        self.saved.as_ref().map_or(0, |saved| saved.before)
+    }
+
+    /// An outbox as a store had it. What is in it may have been transmitted, up to `transmitted` if
+    /// that is known: a peer that has seen more knows a later state than the store.
     pub(crate) fn restored(
         half: u32,
         base: u64,
         chunks: BTreeMap<u64, Bytes>,
         gaps: BTreeMap<u64, Bytes>,
+        transmitted: Option<u64>,
         clock: WallClock,
     ) -> Result<Self, BadRecord> {
         let mut found: BTreeMap<u64, Entry> = BTreeMap::new();
@@ -278,7 +287,15 @@ impl Outbox {
             outbox.restore(entry);
         }
         outbox.next_seq = expected;
-        outbox.transmitted = expected - 1;
+        outbox.transmitted = transmitted.map_or(expected - 1, |known| known.clamp(base, expected - 1));
+        saved.before = outbox.transmitted;
+        for entry in &outbox.entries {
+            if let Entry::Message { seq, queued } = entry
+                && *seq > outbox.transmitted
+            {
+                outbox.fresh.add(cost(&queued.message));
+            }
+        }
         outbox.ever_announced = true;
         outbox.waiting = outbox.held;
         for seq in dropped {
