@@ -8,7 +8,7 @@ use crate::error::Misbehaviour;
 use crate::message::{Message, Utf8Bytes};
 
 /// The protocol version this code speaks.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 /// Longest label, in bytes.
 pub(crate) const MAX_LABEL: usize = 255;
 
