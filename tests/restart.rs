@@ -432,7 +432,10 @@ async fn a_store_put_back_to_an_older_state_is_never_passed_over_in_silence() {
             let lost = |reason: &CloseReason| matches!(reason, CloseReason::SessionLost { .. });
             // A peer that finds out tells the host that it is over.
             let told = matches!(at_host, CloseReason::Peer);
-            assert!(lost(&at_peer) && (lost(&at_host) || told), "{queued} {host_rewound}: {at_peer}, {at_host}");
+            assert!(
+                lost(&at_peer) && (lost(&at_host) || told),
+                "{queued} {host_rewound}: {at_peer}, {at_host}"
+            );
         }
     }
 }

@@ -56,6 +56,13 @@ const ASKED_FOR: Duration = Duration::from_millis(500);
 const PUMP_AFTER: u32 = 64;
 /// Pairs of addresses whose last check is kept until one of them is in use.
 const MAX_PAIRS: usize = 512;
+/// A path is quiet when nothing but ICE went over it for this long: longer than the stack waits
+/// for an acknowledgement, short of a row of lost repetitions.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
+/// How long the driver of a quiet path sleeps at least; its checks are late by as much.
+const QUIET_SLEEP: Duration = Duration::from_secs(1);
+/// The first bytes of what is DTLS.
+const DTLS: std::ops::Range<u8> = 20..64;
 /// Loops of the driver after a packet, during set-up: one for each layer that may have
 /// something to say in turn.
 const SETUP_ROUNDS: u32 = 4;
@@ -79,6 +86,10 @@ pub(super) struct Path {
     heard: AtomicU64,
     /// Until when checks are wanted whatever arrives, in nanoseconds since `base`.
     asked_until: AtomicU64,
+    /// Something else than ICE went either way since the driver last slept.
+    busy: AtomicBool,
+    /// Since when it did not, in nanoseconds since `base`.
+    quiet_since: AtomicU64,
     suspect: AtomicBool,
     gave_up: AtomicBool,
     /// Told when `suspect` or `gave_up` changes.
@@ -146,6 +157,8 @@ impl Path {
             unanswered_since: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             asked_until: AtomicU64::new(0),
+            busy: AtomicBool::new(true),
+            quiet_since: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
             gave_up: AtomicBool::new(false),
             changed: Notify::new(),
@@ -235,7 +248,12 @@ impl Path {
         let asked = Duration::from_nanos(self.asked_until.load(Ordering::Acquire)) > now;
         let since = self.unanswered_since.load(Ordering::Acquire);
         if since == 0 {
-            return if asked { wanted.min(self.repeat_check(now)) } else { wanted };
+            if asked {
+                return wanted.min(self.repeat_check(now));
+            }
+            // Nothing is under way and nobody waits: whatever comes wakes the driver, so that it
+            // need not look five times a second whether there is nothing to do.
+            return if self.is_quiet(now) { wanted.max(QUIET_SLEEP) } else { wanted };
         }
         let silence = now.saturating_sub(Duration::from_nanos(since));
         if silence >= self.suspect_after && !self.suspect.swap(true, Ordering::AcqRel) {
@@ -251,6 +269,24 @@ impl Path {
         wanted.min(self.repeat_check(now))
     }
 
+    /// Whether nothing but ICE went over the path for a while.
+    fn is_quiet(&self, now: Duration) -> bool {
+        let now = now.as_nanos() as u64;
+        if self.busy.load(Ordering::Acquire) && self.busy.swap(false, Ordering::AcqRel) {
+            self.quiet_since.store(now, Ordering::Release);
+        }
+        let since = self.quiet_since.load(Ordering::Acquire);
+        now.saturating_sub(since) >= QUIET_AFTER.as_nanos() as u64
+    }
+
+    /// A packet went either way.
+    fn note_traffic(&self, carried: &[u8]) {
+        // Looked at before it is written: this is for every packet.
+        if carried.first().is_some_and(|first| DTLS.contains(first)) && !self.busy.load(Ordering::Relaxed) {
+            self.busy.store(true, Ordering::Release);
+        }
+    }
+
     /// Something is sent on `socket`.
     pub(super) fn handle_sent(&self, socket: &Arc<dyn AsyncUdpSocket>, transmit: &Transmit<'_>) {
         let open = self.open.load(Ordering::Acquire);
@@ -259,6 +295,7 @@ impl Path {
         if is_stun(carried, BINDING_SUCCESS) {
             return;
         }
+        self.note_traffic(carried);
         if open && self.unanswered_since.load(Ordering::Acquire) == 0 {
             let now = self.elapsed().as_nanos() as u64;
             self.unanswered_since.store(now.max(1), Ordering::Release);
@@ -323,6 +360,7 @@ impl Path {
             late = true;
         }
         let contents = relayed(contents);
+        self.note_traffic(contents);
         if alone && is_stun(contents, BINDING_SUCCESS) {
             let now = self.elapsed();
             let mut checks = self.checks();

@@ -227,3 +227,27 @@ fn a_pump_is_asked_for_only_after_many_messages() {
     assert!(path.handle_read(&cx));
     assert!(!path.handle_read(&cx));
 }
+
+#[test]
+fn the_driver_of_a_quiet_path_sleeps_longer() {
+    let bench = Bench::new(LONG);
+    bench.path.handle_open();
+    let seconds = Duration::from_secs;
+    assert!(!bench.path.is_quiet(seconds(10)), "it has just begun");
+    assert!(!bench.path.is_quiet(seconds(14)));
+    assert!(bench.path.is_quiet(seconds(15)));
+    // Checks and their answers keep a path, and are no traffic.
+    bench.send(2, &stun(BINDING_REQUEST, 1));
+    bench.path.handle_received(&stun(BINDING_SUCCESS, 1), true);
+    assert!(bench.path.is_quiet(seconds(16)));
+    for both_ways in [true, false] {
+        let later = if both_ways { 20 } else { 40 };
+        if both_ways {
+            bench.send(2, &DATA)
+        } else {
+            _ = bench.path.handle_received(&DATA, true)
+        }
+        assert!(!bench.path.is_quiet(seconds(later)));
+        assert!(bench.path.is_quiet(seconds(later + 5)));
+    }
+}
