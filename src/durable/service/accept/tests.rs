@@ -186,8 +186,9 @@ async fn a_foreign_version_is_told_ours() {
     let mut host = Host::new(8);
     let link = host.link(&key(3)).await;
     let (mut frame, _) = hello(&key(3), &key(1), SessionId([9; 16]), link.binding());
-    let body_at = frame.windows(2).position(|two| two == [0, 1]).unwrap();
-    frame[body_at..body_at + 2].copy_from_slice(&[0, 2]);
+    let (ours, theirs) = (VERSION.to_be_bytes(), (VERSION + 1).to_be_bytes());
+    let body_at = frame.windows(2).position(|two| two == ours).unwrap();
+    frame[body_at..body_at + 2].copy_from_slice(&theirs);
     let body = frame.clone().freeze().slice(body_at..);
     link.send(frame).await.unwrap();
     assert_eq!(host.refusal(&link, &body).await, RefuseCode::Version);

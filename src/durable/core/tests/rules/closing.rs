@@ -228,10 +228,10 @@ fn attempts_that_are_spent_end_it() {
 #[test]
 fn a_foreign_version_is_refused_on_both_sides_without_a_loop() {
     let mut pair = Pair::new(1, ConnectionConfig::default());
-    pair.refuse = Some((RefuseCode::Version, "2"));
+    pair.refuse = Some((RefuseCode::Version, "3"));
     pair.start();
     pair.run(60 * SECOND);
-    let version = DialError::Version { ours: 1, theirs: "2".into() };
+    let version = DialError::Version { ours: crate::durable::core::VERSION, theirs: "3".into() };
     assert_eq!(closes(&pair, Dialer), [CloseReason::Refused(version)]);
     assert_eq!((pair.dialed.len(), pair.begun), (1, 0));
     is_final(&mut pair);
