@@ -14,8 +14,6 @@ use crate::stop::Stop;
 const PIECE: usize = 64 << 10;
 /// How long the peer may take to receive what was sent when the user wants to leave.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
-/// Far longer than an acknowledgement waits to be sent.
-const HEARD_WITHIN: Duration = Duration::from_millis(50);
 
 /// Why one direction ended early.
 enum Broken {
@@ -39,10 +37,6 @@ pub async fn run(
     };
     if ended.is_none() {
         let _ = tokio::time::timeout(LEAVE_WITHIN, writing.acked()).await;
-    }
-    if let Some(Ok(_)) = ended {
-        // The peer must hear that its end was read before it hears that this side is gone.
-        tokio::time::sleep(HEARD_WITHIN).await;
     }
     let reason = connection.close().await;
     match ended {

@@ -9,6 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::*;
 use super::pair::{Acceptor, Dialer, Pair, Side, drained};
+use super::properties::{lossless, size};
 use crate::config::{ConnectionConfig, QueueConfig, WhenFull};
 use crate::durable::events::{ChannelEvent, Events};
 use crate::error::{CloseReason, SendError};
@@ -35,14 +36,7 @@ fn operations(rng: &mut StdRng) -> Vec<Op> {
     let count = rng.random_range(5..60);
     (0..count)
         .map(|_| match rng.random_range(0..100) {
-            0..35 => {
-                let size = match rng.random_range(0..20) {
-                    0 => rng.random_range(10_000..300_000),
-                    1..4 => rng.random_range(100..5_000),
-                    _ => rng.random_range(0..100),
-                };
-                Op::Send(side(rng), size)
-            }
+            0..35 => Op::Send(side(rng), size(rng)),
             35..55 => Op::Recv(side(rng), rng.random_range(1..8)),
             55..57 => Op::Commit(side(rng)),
             57..62 => Op::Cut,
@@ -356,13 +350,6 @@ fn run(seed: u64, config: &ConnectionConfig) -> u32 {
         std::panic::resume_unwind(panic);
     }
     world.crashes
-}
-
-fn lossless() -> ConnectionConfig {
-    let mut config = ConnectionConfig { queue: QueueConfig::lossless(), ..ConnectionConfig::default() };
-    config.backoff.max_attempts = None;
-    config.park_for = Duration::from_secs(100_000);
-    config
 }
 
 /// How many seeds: as many as the gate asks for, or one, or what a developer waits for.

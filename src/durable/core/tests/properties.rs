@@ -28,17 +28,22 @@ enum Op {
     Suspicion(bool),
 }
 
+/// Mostly small, sometimes larger than a packet.
+pub(super) fn size(rng: &mut StdRng) -> usize {
+    match rng.random_range(0..20) {
+        0 => rng.random_range(10_000..300_000),
+        1..4 => rng.random_range(100..5_000),
+        _ => rng.random_range(0..100),
+    }
+}
+
 fn operations(rng: &mut StdRng) -> Vec<Op> {
     let side = |rng: &mut StdRng| if rng.random() { Dialer } else { Acceptor };
     let count = rng.random_range(5..60);
     (0..count)
         .map(|_| match rng.random_range(0..100) {
             0..40 => {
-                let size = match rng.random_range(0..20) {
-                    0 => rng.random_range(10_000..300_000),
-                    1..4 => rng.random_range(100..5_000),
-                    _ => rng.random_range(0..100),
-                };
+                let size = size(rng);
                 let deadline = [0, 1, 30, 1_000, 5_000].get(rng.random_range(0..16)).copied();
                 let key = rng.random_bool(0.3).then(|| rng.random_range(0..2));
                 Op::Send(side(rng), rng.random_range(0..CHANNELS), size, deadline, key)
@@ -305,7 +310,8 @@ fn seeds(count: u64) -> Box<dyn Iterator<Item = u64>> {
     }
 }
 
-fn lossless() -> ConnectionConfig {
+/// Nothing is dropped, and nobody gives up.
+pub(super) fn lossless() -> ConnectionConfig {
     let mut config = ConnectionConfig { queue: QueueConfig::lossless(), ..ConnectionConfig::default() };
     config.backoff.max_attempts = None;
     config.park_for = Duration::from_secs(100_000);
