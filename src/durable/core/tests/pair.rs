@@ -117,6 +117,8 @@ pub struct Pair {
     pub refuse: Option<(RefuseCode, &'static str)>,
     /// The host reads no HELLO.
     pub mute: bool,
+    /// One side was told what the other never said, so that they need not agree any more.
+    hostile: bool,
     pub trace: bool,
     /// The stores of both sides, if there are any, and what is on its way to them.
     pub stores: Option<[MemoryStore; 2]>,
@@ -190,6 +192,7 @@ impl Pair {
             log: None,
             refuse: None,
             mute: false,
+            hostile: false,
             trace: std::env::var_os("TRACE").is_some(),
             stores: None,
             storing: [None, None],
@@ -501,6 +504,7 @@ impl Pair {
     /// Hands a packet to one side as if the other had sent it.
     pub fn inject(&mut self, to: Side, packet: impl Into<Bytes>) {
         let (now, link) = (self.now, self.link());
+        self.hostile = true;
         self.session(to).handle_packet(now, link, packet.into());
         self.drain(to);
     }
@@ -670,7 +674,10 @@ impl Pair {
             }
         };
         let session = self.acceptor.session();
-        session.handle_adopted(now, id, info, &hello, &body, length, resumed).expect("good terms");
+        if let Err(misbehaviour) = session.handle_adopted(now, id, info, &hello, &body, length, resumed) {
+            assert!(self.hostile, "honest terms are taken for {misbehaviour:?}");
+            self.acceptor.session().handle_misbehaviour(now, misbehaviour);
+        }
     }
 
     /// The host restarts and has forgotten everything.
