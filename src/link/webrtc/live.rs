@@ -11,7 +11,10 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 
 use super::path::Path;
 use super::peer::{Peer, breach};
-use crate::link::{Binding, Link, LinkError, LinkEvent, LossyConfig};
+use super::restart::Restart;
+use crate::link::{
+    Binding, IceCredentials, Link, LinkError, LinkEvent, LossyConfig, RestartEvent,
+};
 use crate::runtime::{BoxFuture, Instant};
 
 /// Messages of lossy streams that may wait for `recv`; more are dropped.
@@ -36,6 +39,7 @@ pub(super) struct Live {
     /// Whether the user was told last that the path is suspect.
     told_suspect: AtomicBool,
     down: AtomicBool,
+    restart: Restart,
     lossy: Mutex<HashMap<u16, mpsc::Sender<BytesMut>>>,
     lossy_in: mpsc::Sender<(u16, Bytes)>,
     /// Locked by `recv` only, and set free with it.
@@ -48,6 +52,7 @@ impl Live {
         channel: Arc<dyn DataChannel>,
         binding: Binding,
         limits: Limits,
+        restart: Restart,
     ) -> Self {
         peer.path.handle_open();
         let (lossy_in, lossy_out) = mpsc::channel(MAX_LOSSY_IN);
@@ -58,6 +63,7 @@ impl Live {
             limits,
             told_suspect: AtomicBool::new(false),
             down: AtomicBool::new(false),
+            restart,
             lossy: Mutex::default(),
             lossy_in,
             lossy_out: tokio::sync::Mutex::new(lossy_out),
@@ -202,6 +208,29 @@ impl Link for Live {
 
     fn close_lossy(&self, stream: u16) {
         self.lossy().remove(&stream);
+    }
+
+    fn ask_restart(&self) -> BoxFuture<'_, Result<IceCredentials, LinkError>> {
+        Box::pin(self.restart.ask())
+    }
+
+    fn answer_restart<'a>(
+        &'a self,
+        theirs: &'a IceCredentials,
+    ) -> BoxFuture<'a, Result<IceCredentials, LinkError>> {
+        Box::pin(self.restart.answer(theirs))
+    }
+
+    fn finish_restart<'a>(&'a self, theirs: &'a IceCredentials) -> BoxFuture<'a, Result<(), LinkError>> {
+        Box::pin(self.restart.finish(theirs))
+    }
+
+    fn add_restart_candidate<'a>(&'a self, candidate: &'a str) -> BoxFuture<'a, Result<(), LinkError>> {
+        Box::pin(self.restart.add_candidate(candidate))
+    }
+
+    fn restart_event(&self) -> BoxFuture<'_, RestartEvent> {
+        Box::pin(self.restart.next_event())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
