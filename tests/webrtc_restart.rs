@@ -129,3 +129,127 @@ fn a_stream_goes_on_over_other_sockets_in_the_same_session() {
         }
     });
 }
+
+/// The stack's clock stands in such a silence, and the checks of a restart need it.
+#[test]
+fn a_silent_link_is_restarted_and_delivers_what_waited() {
+    run(async {
+        let ((ta, dark), (tb, _)) = (impaired(), impaired());
+        let (a, b) = connect(&ta, &tb).await;
+        dark.set_blackout(true);
+        a.send(BytesMut::from(&b"from a"[..])).await.unwrap();
+        b.send(BytesMut::from(&b"from b"[..])).await.unwrap();
+        assert!(matches!(a.recv().await, LinkEvent::Suspect));
+        assert!(matches!(b.recv().await, LinkEvent::Suspect));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let light = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            dark.set_blackout(false);
+            Instant::now()
+        };
+        let (restarted, healed) = tokio::join!(restart(&a, &b), light);
+        restarted.unwrap();
+        assert_eq!((frame(&b).await, frame(&a).await), (Bytes::from("from a"), Bytes::from("from b")));
+        assert!(healed.elapsed() < Duration::from_millis(1000), "{:?}", healed.elapsed());
+    });
+}
+
+#[test]
+fn a_restarted_link_notices_silence_and_its_end_as_before() {
+    run(async {
+        let ((ta, dark), (tb, _)) = (impaired(), impaired());
+        let (a, b) = connect(&ta, &tb).await;
+        restart(&a, &b).await.unwrap();
+        a.send(BytesMut::from(&b"moved"[..])).await.unwrap();
+        assert_eq!(frame(&b).await, "moved");
+        let asked = Instant::now();
+        a.heard();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(a.heard() > Some(asked), "whoever asks gets answers from the new path");
+        dark.set_blackout(true);
+        a.send(BytesMut::from(&b"during"[..])).await.unwrap();
+        assert!(matches!(a.recv().await, LinkEvent::Suspect));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        dark.set_blackout(false);
+        let healed = Instant::now();
+        assert!(matches!(a.recv().await, LinkEvent::Recovered));
+        assert_eq!(frame(&b).await, "during");
+        assert!(healed.elapsed() < Duration::from_millis(1200), "{:?}", healed.elapsed());
+    });
+}
+
+fn says(result: Result<impl std::fmt::Debug, LinkError>, words: &str) {
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains(words), "{error}");
+}
+
+#[test]
+fn what_is_no_step_of_a_restart_says_so_and_changes_nothing() {
+    run(async {
+        let ((ta, _), (tb, _)) = (impaired(), impaired());
+        let (a, b) = connect(&ta, &tb).await;
+        let foreign = IceCredentials::new("foreign", "0123456789012345678901").unwrap();
+        says(a.finish_restart(&foreign).await, "asked for");
+        says(a.add_restart_candidate("1 1 udp 1 127.0.0.1 9 typ host").await, "under way");
+        // Asked, and nobody answered: as often as one likes.
+        let (first, second) = (a.ask_restart().await.unwrap(), a.ask_restart().await.unwrap());
+        assert_ne!(first, second);
+        a.send(BytesMut::from(&b"as before"[..])).await.unwrap();
+        assert_eq!(frame(&b).await, "as before");
+        restart(&a, &b).await.unwrap();
+        // Whoever closes it ends the restart, too.
+        a.close().await;
+        assert_eq!(a.ask_restart().await, Err(LinkError::Closed));
+        assert_eq!(a.finish_restart(&foreign).await, Err(LinkError::Closed));
+    });
+}
+
+#[test]
+fn the_credentials_in_use_are_no_restart_and_bad_candidates_cost_only_themselves() {
+    run(async {
+        let ((ta, _), (tb, _)) = (impaired(), impaired());
+        let (a, b) = connect(&ta, &tb).await;
+        let asked = a.ask_restart().await.unwrap();
+        let answered = b.answer_restart(&asked).await.unwrap();
+        says(b.answer_restart(&asked).await, "in use");
+        a.finish_restart(&answered).await.unwrap();
+        let long = "x".repeat(2_000);
+        for bad in ["", "nonsense", "1 1 udp 1 x y typ host", &long] {
+            assert!(matches!(a.add_restart_candidate(bad).await, Err(LinkError::BadDescription(_))), "{bad}");
+        }
+        let RestartEvent::Candidate(good) = b.restart_event().await else { panic!("no candidate") };
+        a.add_restart_candidate(&good).await.unwrap();
+        for number in 0..36 {
+            let far = format!("{number} 1 udp 1 127.0.0.1 {} typ host", 60_000 + number);
+            let _ = a.add_restart_candidate(&far).await;
+        }
+        says(a.add_restart_candidate(&good).await, "40");
+        while a.restart_event().await != RestartEvent::Done {}
+        b.send(BytesMut::from(&b"moved"[..])).await.unwrap();
+        assert_eq!(frame(&a).await, "moved");
+    });
+}
+
+/// Credentials of somebody else: there is no way back, and both ends hear of it.
+#[test]
+fn a_restart_that_finds_no_path_ends_the_link() {
+    run(async {
+        let ((ta, _), (tb, _)) = (impaired(), impaired());
+        let (a, b) = connect(&ta, &tb).await;
+        let began = Instant::now();
+        let foreign = IceCredentials::new("foreign", "0123456789012345678901").unwrap();
+        b.answer_restart(&foreign).await.unwrap();
+        let ended = async {
+            loop {
+                if let LinkEvent::Down(error) = b.recv().await {
+                    return error;
+                }
+            }
+        };
+        let error = ended.await;
+        assert!(matches!(error, LinkError::Failed(_)), "{error}");
+        assert!(began.elapsed() > Duration::from_secs(9) && began.elapsed() < Duration::from_secs(15));
+        drop((a, b));
+        tokio::join!(ta.shutdown(), tb.shutdown());
+    });
+}
