@@ -6,12 +6,13 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::sync::mpsc;
 
 use super::core::{DialId, Hello, LinkId, LinkInfo, Output, Session};
-use super::dialer::{DialFailure, Dialed, Dialer};
+use super::dialer::{DialFailure, Dialed, Dialer, Restart};
 use super::events::ConnectionEvent;
 use super::shared::Shared;
 use crate::link::{Link, LinkError, LinkEvent};
@@ -80,6 +81,10 @@ fn send(link: &Arc<dyn Link>, packet: BytesMut) -> BoxFuture<'static, Result<(),
     Box::pin(async move { link.send(packet).await })
 }
 
+/// What an end may take to acknowledge a probe, besides the round trip.
+const PROBE_ANSWERED: Duration = Duration::from_millis(15);
+/// A path slower than this is not waited for.
+const SLOW_PATH: Duration = Duration::from_millis(300);
 /// Packets taken in one go, before what they led to is carried out.
 const BATCH: usize = 32;
 
@@ -169,7 +174,8 @@ impl Driver {
                     if let Some(dialer) = &self.dialer
                         && let Some(attached) = self.link.as_ref().filter(|attached| attached.id == id)
                     {
-                        self.restarting = Some((id, dialer.restart(attached.link.clone())));
+                        let restart = self.restart(id, attached.link.clone());
+                        self.restarting = Some((id, dialer.restart(restart)));
                     }
                 }
                 Output::Hangup(id) => {
@@ -216,6 +222,14 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn restart(&self, id: LinkId, link: Arc<dyn Link>) -> Restart {
+        let round_trip = self.shared.lock().rtt().unwrap_or_default().min(SLOW_PATH);
+        let shared = Arc::downgrade(&self.shared);
+        let is_wanted = move || shared.upgrade().is_some_and(|shared| shared.lock().wants_restart(id));
+        let not_before = runtime::now() + round_trip.mul_f64(1.5) + PROBE_ANSWERED;
+        Restart { link, not_before, is_wanted: Box::new(is_wanted) }
     }
 
     fn tell_figures(&mut self, session: &Session) {

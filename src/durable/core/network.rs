@@ -75,6 +75,12 @@ impl Session {
         }
     }
 
+    /// Whether a link is still to be brought to other addresses: its path has not answered.
+    pub(crate) fn wants_restart(&self, link: LinkId) -> bool {
+        let path = self.path.as_ref().filter(|path| path.id == link && path.is_live());
+        self.closed.is_none() && path.is_some_and(|path| path.suspect || path.question.is_some())
+    }
+
     /// Whether the old link was brought to the new addresses. Believed when it answers.
     pub(crate) fn handle_restarted(&mut self, now: Instant, link: LinkId, worked: bool) -> Whose {
         match &mut self.path {
