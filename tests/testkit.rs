@@ -107,6 +107,36 @@ async fn a_link_outlives_a_new_port() {
     .await;
 }
 
+/// What a NAT does that gave this end another port; the link is restarted, and a fresh one dialed.
+#[tokio::test]
+async fn at_long_round_trips_a_restart_of_the_link_comes_before_a_fresh_one() {
+    bounded(async {
+        let pair = Pair::new(3).await;
+        let (mut ours, mut theirs) = pair.channel("c");
+        pair.proxy.update(Way::Both, |faults| faults.delay = Duration::from_millis(50));
+        let mut events = pair.at_peer.events();
+        for round in 0..10 {
+            send_numbers(&ours, round * 10..round * 10 + 10).await;
+            expect_numbers(&mut theirs, round * 10..round * 10 + 10).await;
+            assert!(pair.proxy.rebind() > 0);
+            pair.peer.network_changed();
+            let since = Instant::now();
+            send_numbers(&theirs, round..round + 1).await;
+            expect_numbers(&mut ours, round..round + 1).await;
+            let heard = since.elapsed();
+            let recovery = loop {
+                match events.next().await.expect("open") {
+                    ConnectionEvent::Recovered(recovery) => break recovery,
+                    other => eprintln!("  {other:?}"),
+                }
+            };
+            eprintln!("{:?} after {:?}; first message {heard:?}", recovery.rung, recovery.after);
+        }
+        pair.end().await;
+    })
+    .await;
+}
+
 /// Prints what happens to a connection, and counts its alarms.
 fn watch(who: &'static str, connection: &DurableConnection) -> Arc<AtomicUsize> {
     let (mut events, alarms, began) = (connection.events(), Arc::<AtomicUsize>::default(), Instant::now());

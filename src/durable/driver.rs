@@ -173,6 +173,8 @@ impl Driver {
                 Output::Restart(id) => {
                     if let Some(dialer) = &self.dialer
                         && let Some(attached) = self.link.as_ref().filter(|attached| attached.id == id)
+                        // One at a time: a link in doubt comes to be taken for dead.
+                        && self.restarting.is_none()
                     {
                         let restart = self.restart(id, attached.link.clone());
                         self.restarting = Some((id, dialer.restart(restart)));
