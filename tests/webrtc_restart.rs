@@ -70,10 +70,7 @@ async fn restart(asking: &SharedLink, answering: &SharedLink) -> Result<(), Link
             }
         }
     };
-    tokio::join!(
-        trickle(asking.clone(), answering.clone()),
-        trickle(answering.clone(), asking.clone())
-    );
+    tokio::join!(trickle(asking.clone(), answering.clone()), trickle(answering.clone(), asking.clone()));
     Ok(())
 }
 

@@ -227,11 +227,13 @@ impl Driver {
     }
 
     fn restart(&self, id: LinkId, link: Arc<dyn Link>) -> Restart {
-        let round_trip = self.shared.lock().rtt().unwrap_or_default().min(SLOW_PATH);
+        let patience = match link.is_stranded() {
+            true => Duration::ZERO,
+            false => self.shared.lock().least_rtt().min(SLOW_PATH).mul_f64(1.2) + PROBE_ANSWERED,
+        };
         let shared = Arc::downgrade(&self.shared);
         let is_wanted = move || shared.upgrade().is_some_and(|shared| shared.lock().wants_restart(id));
-        let not_before = runtime::now() + round_trip.mul_f64(1.5) + PROBE_ANSWERED;
-        Restart { link, not_before, is_wanted: Box::new(is_wanted) }
+        Restart { link, not_before: runtime::now() + patience, is_wanted: Box::new(is_wanted) }
     }
 
     fn tell_figures(&mut self, session: &Session) {

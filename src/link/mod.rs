@@ -118,6 +118,12 @@ pub trait Link: MaybeSend + MaybeSync + 'static {
     /// Closes a lossy stream.
     fn close_lossy(&self, stream: u16);
 
+    /// Whether the path is dead for certain: the address of this machine that it began from is
+    /// gone. Default: `false`.
+    fn is_stranded(&self) -> bool {
+        false
+    }
+
     /// First step of an ICE restart, at the end that wants it: what the other end has to know. Nothing
     /// changes yet, so it may end here; asking again makes credentials anew. Default: an error, as for every link that cannot be brought
     /// to other addresses.

@@ -72,7 +72,15 @@ impl SignaledDialer {
         connect_timeout: Duration,
         seed: u64,
     ) -> Self {
-        let inner = Inner { caller, subscription, transport, target, patient, pin: Mutex::new(pin), restart: Mutex::default() };
+        let inner = Inner {
+            caller,
+            subscription,
+            transport,
+            target,
+            patient,
+            pin: Mutex::new(pin),
+            restart: Mutex::default(),
+        };
         Self { inner: Arc::new(inner), connect_timeout, seed }
     }
 

@@ -56,13 +56,7 @@ struct Meaning<'a> {
 impl Meaning<'_> {
     fn parts(&self) -> [&[u8]; 5] {
         let Self { service, offer, binding, asked } = self;
-        [
-            service.as_bytes(),
-            offer.as_bytes(),
-            &binding.0,
-            asked.ufrag().as_bytes(),
-            asked.pwd().as_bytes(),
-        ]
+        [service.as_bytes(), offer.as_bytes(), &binding.0, asked.ufrag().as_bytes(), asked.pwd().as_bytes()]
     }
 
     fn answered<'a>(&'a self, answered: &'a IceCredentials) -> [&'a [u8]; 7] {
@@ -304,3 +298,35 @@ impl LiveLinks {
         Some((*peer, link.upgrade()?))
     }
 }
+
+/// The worked example, for `vectors`.
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(super) fn vectors(
+    host: &crate::identity::Identity,
+    peer: &crate::identity::Identity,
+    service: &ServiceUuid,
+    offer: &OfferId,
+) -> serde_json::Value {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let credentials = |ufrag: &str, pwd: &str| IceCredentials::new(ufrag, pwd).expect("they are good");
+    let asked = credentials("askasked", "0123456789abcdefghijklmn");
+    let answered = credentials("ansanswe", "nmlkjihgfedcba9876543210");
+    let meaning = Meaning { service, offer, binding: Binding([3; 32]), asked: &asked };
+    let (ask, answer) = (meaning.parts(), meaning.answered(&answered));
+    let candidate = "candidate:1 1 udp 2130706431 192.0.2.7 4000 typ host";
+    serde_json::json!({
+        "binding_hex": hex(&meaning.binding.0),
+        "ask": {
+            "ufrag": asked.ufrag(), "pwd": asked.pwd(), "digest": hex(&Domain::Restart.digest(&ask)),
+            "text": ask_text(meaning.binding, &asked, &peer.sign(Domain::Restart, &ask)),
+        },
+        "answer": {
+            "ufrag": answered.ufrag(), "pwd": answered.pwd(), "digest": hex(&Domain::RestartAnswer.digest(&answer)),
+            "text": answer_text(&answered, &host.sign(Domain::RestartAnswer, &answer)),
+        },
+        "candidate": {"candidate": candidate, "text": format!("{CANDIDATE}{candidate}")},
+    })
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;

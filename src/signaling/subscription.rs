@@ -257,7 +257,8 @@ impl Hub {
         let to_offer = |offer: OfferId, about: About, news: OfferNews| {
             // Late news, another client of the same identity, or somebody who floods an offer:
             // that offer alone goes without.
-            let sent = state.offers.get(&(offer, about)).is_some_and(|(_, sender)| sender.try_send(news).is_ok());
+            let sent =
+                state.offers.get(&(offer, about)).is_some_and(|(_, sender)| sender.try_send(news).is_ok());
             if !sent {
                 tracing::debug!(%offer, "news of an offer that nobody waits for");
             }
@@ -276,10 +277,11 @@ impl Hub {
             Event::Candidates { offer, candidates } => {
                 let (restart, link): (Vec<_>, Vec<_>) =
                     candidates.into_iter().partition(|text| text.starts_with(restart::PREFIX));
-                for (about, texts) in [(About::Link, link), (About::Restart, restart)] {
-                    if !texts.is_empty() {
-                        to_offer(offer, about, OfferNews::Candidates(texts));
-                    }
+                if restart.is_empty() || !link.is_empty() {
+                    to_offer(offer, About::Link, OfferNews::Candidates(link));
+                }
+                if !restart.is_empty() {
+                    to_offer(offer, About::Restart, OfferNews::Candidates(restart));
                 }
             }
             Event::OfferWanted { uuid, offers, wanted } => {

@@ -9,12 +9,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 
+use super::addrs::has_address;
 use super::path::Path;
 use super::peer::{Peer, breach};
 use super::restart::Restart;
-use crate::link::{
-    Binding, IceCredentials, Link, LinkError, LinkEvent, LossyConfig, RestartEvent,
-};
+use crate::link::{Binding, IceCredentials, Link, LinkError, LinkEvent, LossyConfig, RestartEvent};
 use crate::runtime::{BoxFuture, Instant};
 
 /// Messages of lossy streams that may wait for `recv`; more are dropped.
@@ -208,6 +207,10 @@ impl Link for Live {
 
     fn close_lossy(&self, stream: u16) {
         self.lossy().remove(&stream);
+    }
+
+    fn is_stranded(&self) -> bool {
+        self.peer.path.local_ip().is_some_and(|ip| !has_address(ip))
     }
 
     fn ask_restart(&self) -> BoxFuture<'_, Result<IceCredentials, LinkError>> {

@@ -28,7 +28,7 @@
 //! indication, which means nothing, made up at the socket.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
@@ -251,6 +251,12 @@ impl Path {
         self.pump.store(true, Ordering::Release);
         self.reader.wake();
         self.changed.notify_waiters();
+    }
+
+    /// Where the path in use begins.
+    pub(super) fn local_ip(&self) -> Option<IpAddr> {
+        let socket = self.checks().first()?.socket.upgrade()?;
+        socket.local_addr().ok().map(|addr| addr.ip())
     }
 
     /// Whether ICE looks for a pair for the open link.

@@ -36,7 +36,8 @@ pub(super) fn read(sdp: &str) -> Result<Facts, LinkError> {
     if !sdp.starts_with("v=0") {
         return bad("no SDP: it does not begin with v=0");
     }
-    let mut facts = Facts { fingerprint: [0; 32], max_message: DEFAULT_MAX_MESSAGE, candidates: 0, active: false };
+    let mut facts =
+        Facts { fingerprint: [0; 32], max_message: DEFAULT_MAX_MESSAGE, candidates: 0, active: false };
     let (mut fingerprint, mut sections, mut ufrag, mut pwd) = (None, 0, false, false);
     for line in sdp.lines() {
         let line = line.trim_end();
@@ -206,7 +207,9 @@ mod tests {
         assert_eq!(credentials(&after).as_ref(), Ok(&theirs));
         assert_eq!(read(&after).unwrap(), Facts { candidates: 0, ..read(&before).unwrap() });
         assert!(after.ends_with("a=setup:passive\r\na=x:y\r\n"), "{after}");
-        assert!(!read(&after).unwrap().active && read(&restarted(&before, &theirs, "active")).unwrap().active);
+        assert!(
+            !read(&after).unwrap().active && read(&restarted(&before, &theirs, "active")).unwrap().active
+        );
     }
 
     #[test]

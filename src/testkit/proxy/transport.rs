@@ -150,6 +150,10 @@ impl Link for ProxiedLink {
         self.inner.close_lossy(stream);
     }
 
+    fn is_stranded(&self) -> bool {
+        self.inner.is_stranded()
+    }
+
     fn ask_restart(&self) -> BoxFuture<'_, Result<IceCredentials, LinkError>> {
         self.inner.ask_restart()
     }
