@@ -283,7 +283,9 @@ fn failed(why: &str) -> Result<(), DialError> {
 
 /// The live links of a service, each with whose it is: the key that signed the answer it was made of.
 #[derive(Default)]
-pub(super) struct LiveLinks(Mutex<HashMap<Binding, (PublicKey, Weak<dyn Link>)>>);
+pub(super) struct LiveLinks(Mutex<HashMap<Binding, Owned>>);
+
+type Owned = (PublicKey, Weak<dyn Link>);
 
 impl LiveLinks {
     pub(super) fn insert(&self, peer: PublicKey, link: &Arc<dyn Link>) {
