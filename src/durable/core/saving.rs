@@ -62,16 +62,13 @@ pub(super) struct Saving {
     clock: WallClock,
     /// There may be something to write.
     pub dirty: bool,
-    /// Nothing goes to the peer until the session's own record is stored.
-    hold: bool,
+    gate: Gate,
     record: Option<SessionRecord>,
     channels: BTreeMap<ChannelId, ChannelRecord>,
     /// Records of a session that was lost.
     old: Option<Bytes>,
     /// The batch under way.
     writing: Option<Batch>,
-    /// What is held waits for this very batch.
-    frees: bool,
     /// The last batch is built: nothing follows.
     over: bool,
     retry_at: Option<Instant>,
@@ -91,11 +88,21 @@ pub struct Undelivered {
     pub may_have_arrived: bool,
 }
 
+/// Whether anything may go to the peer yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    /// Not until the session's own record is stored as it is now.
+    Shut,
+    /// The batch under way has that record.
+    Opening,
+}
+
 impl Saving {
     /// What the store already has.
     pub(super) fn restore(&mut self, record: SessionRecord, channels: BTreeMap<ChannelId, ChannelRecord>) {
         (self.record, self.channels) = (Some(record), channels);
-        self.hold = false;
+        self.gate = Gate::Open;
     }
 }
 
@@ -109,12 +116,11 @@ impl Session {
             target,
             clock,
             dirty: true,
-            hold: true,
+            gate: Gate::Shut,
             record: None,
             channels: BTreeMap::new(),
             old: None,
             writing: None,
-            frees: false,
             over: false,
             retry_at: None,
             tidy_at: None,
@@ -145,13 +151,13 @@ impl Session {
     /// session's record, as it is now, is stored.
     pub(super) fn hold(&mut self) {
         if let Some(saving) = &mut self.saving {
-            (saving.hold, saving.frees, saving.dirty) = (true, false, true);
+            (saving.gate, saving.dirty) = (Gate::Shut, true);
         }
     }
 
     /// Whether packets have to wait for the store.
     pub(super) fn is_held(&self) -> bool {
-        self.saving.as_ref().is_some_and(|saving| saving.hold)
+        self.saving.as_ref().is_some_and(|saving| saving.gate != Gate::Open)
     }
 
     /// What has to be written now, if nothing is being written.
@@ -217,7 +223,9 @@ impl Session {
         if !saving.record.as_ref().is_some_and(same) {
             batch.put(key(&prefix, Kind::Session, 0, 0), record.encode());
             saving.record = Some(record);
-            saving.frees = true;
+            if saving.gate == Gate::Shut {
+                saving.gate = Gate::Opening;
+            }
         }
         let gone: Vec<_> =
             saving.channels.keys().copied().filter(|id| !self.channels.contains_key(id)).collect();
@@ -280,7 +288,9 @@ impl Session {
             Ok(()) => {
                 saving.writing = None;
                 saving.retry_at = None;
-                saving.hold &= !std::mem::take(&mut saving.frees);
+                if saving.gate == Gate::Opening {
+                    saving.gate = Gate::Open;
+                }
                 // Something may have come up that the handshake has to wait for.
                 saving.dirty = true;
                 if saving.failed.take().is_some() {
