@@ -285,7 +285,14 @@ move() {
     echo "${times[*]}" >"$WORK/times"
     at_most "${quantiles[0]}" 1000
     at_most "${quantiles[1]}" 3000
-    row "$3 times -> message: p50 ${quantiles[0]} ms (<= 1000), p99 ${quantiles[1]} ms (<= 3000)"
+    row "$3 times -> message: p50 ${quantiles[0]} ms (<= 1000), p99 ${quantiles[1]} ms (<= 3000); by $(rungs)"
+}
+# rungs: what brought the peer back, and how often: `fresh_link 9, ice_restart 1`.
+rungs() {
+    local found
+    found=$(sed -n 's/^# .*"event":"recovered".*"rung":"\([a-z_]*\)".*/\1/p' "$WORK/peer.log" | sort | uniq -c |
+        awk '{ printf "%s%s %d", (NR > 1 ? ", " : ""), $2, $1 }')
+    echo "${found:-nothing}"
 }
 address() { move peer 3 "$((LONG ? 40 : 10))"; }
 host-address() { move host 2 "$((LONG ? 20 : 5))"; }
