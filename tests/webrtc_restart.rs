@@ -50,7 +50,7 @@ async fn frame(link: &SharedLink) -> Bytes {
     loop {
         match link.recv().await {
             LinkEvent::Frame(frame) => return frame,
-            LinkEvent::Suspect | LinkEvent::Recovered => {}
+            LinkEvent::Suspect | LinkEvent::Recovered | LinkEvent::Moved => {}
             other => panic!("{other:?}"),
         }
     }

@@ -258,13 +258,12 @@ impl Driver {
         progress |= self.poll_received(cx);
         progress |= self.poll_adopted(cx);
         progress |= self.poll_dialed(cx);
-        if let Some((link, restart)) = &mut self.restarting
+        if let Some((_, restart)) = &mut self.restarting
             && let Poll::Ready(result) = restart.as_mut().poll(cx)
         {
             if let Err(failure) = &result {
                 tracing::debug!(error = %failure.error, "the old link was not brought to the new addresses");
             }
-            self.shared.lock().handle_restarted(runtime::now(), *link, result.is_ok());
             self.restarting = None;
             progress = true;
         }
@@ -328,6 +327,7 @@ impl Driver {
                 LinkEvent::Lossy { stream, data } => session.handle_lossy(id, stream, &data),
                 LinkEvent::Suspect => session.handle_path_news(now, id, false),
                 LinkEvent::Recovered => session.handle_path_news(now, id, true),
+                LinkEvent::Moved => session.handle_moved(now, id),
                 LinkEvent::Down(error) => {
                     session.handle_link_down(now, id, error);
                     return true;

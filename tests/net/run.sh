@@ -20,7 +20,7 @@ say() { echo "$*" >&2; }
 
 # ---- arguments
 
-ALL=(partition-1 partition-5 partition-20 partition-75 blocked-5 address host-address link loss stun turn turn-partition)
+ALL=(partition-1 partition-5 partition-20 partition-75 blocked-5 address host-address far-address far-host-address link loss stun turn turn-partition)
 LONG=0 KEEP=0 ONLY=()
 while (($#)); do
     case $1 in
@@ -124,6 +124,25 @@ plain() {
     cable peer eth0 10.77.3.2/24 router peer 10.77.3.1/24
     route host 10.77.2.1
     route peer 10.77.3.1
+}
+
+# As `plain`, with a wire of 50 ms each way between the peer and everybody else.
+far() {
+    internet
+    namespace wire
+    cable host eth0 10.77.2.2/24 router host 10.77.2.1/24
+    route host 10.77.2.1
+    ip -n "$ME-peer" link add eth0 type veth peer name near netns "$ME-wire"
+    ip -n "$ME-router" link add peer type veth peer name far netns "$ME-wire"
+    ip -n "$ME-peer" addr add 10.77.3.2/24 dev eth0
+    ip -n "$ME-router" addr add 10.77.3.1/24 dev peer
+    in_ns wire sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+    local end
+    for end in 'peer eth0' 'wire near' 'wire far' 'router peer'; do ip -n "$ME-${end% *}" link set "${end#* }" up; done
+    run_in wire python3 tests/net/wire.py 50 near far >"$WORK/wire.log" 2>&1 &
+    echo $! >>"$PIDS"
+    route peer 10.77.3.1
+    await 'the wire' grep -q ready "$WORK/wire.log"
 }
 
 # Both behind a NAT each, which masquerades in the given way.
@@ -263,10 +282,10 @@ blocked-5() {
     row "host and peer apart for 5 s -> first message: $took ms (<= 1000)"
 }
 
-# move WHO NET REPEATS: another address of the same network, as a new lease gives it.
+# move WHO NET REPEATS NETWORK: another address of the same network, as a new lease gives it.
 move() {
     local who=$1 net=$2 times=() moment old=2 new quantiles
-    plain; start
+    "$4"; start
     for ((i = 0; i < $3; i++)); do
         new=$((3 + i))
         ip -n "$ME-$who" addr del "10.77.$net.$old/24" dev eth0
@@ -294,8 +313,10 @@ rungs() {
         awk '{ printf "%s%s %d", (NR > 1 ? ", " : ""), $2, $1 }')
     echo "${found:-nothing}"
 }
-address() { move peer 3 "$((LONG ? 40 : 10))"; }
-host-address() { move host 2 "$((LONG ? 20 : 5))"; }
+address() { move peer 3 "$((LONG ? 40 : 10))" plain; }
+host-address() { move host 2 "$((LONG ? 20 : 5))" plain; }
+far-address() { move peer 3 "$((LONG ? 40 : 10))" far; }
+far-host-address() { move host 2 "$((LONG ? 20 : 5))" far; }
 
 # The cable is pulled and put back, 3 s each time.
 link() {
@@ -369,6 +390,10 @@ for SCENARIO in "${ALL[@]}"; do
     if ((${#ONLY[@]})); then
         [[ " ${ONLY[*]} " == *" $SCENARIO "* ]] || continue
     elif ((!LONG)) && [[ $SCENARIO == partition-75 ]]; then
+        continue
+    fi
+    if [[ $SCENARIO == far-* ]] && ! python3 -c 'import socket; socket.AF_PACKET' 2>/dev/null; then
+        echo "$SCENARIO: SKIP: there is no python3 to make a wire with delay"
         continue
     fi
     WORK=$LOGS/$SCENARIO FAILED=0 HISTORY='? ? ?'

@@ -109,6 +109,9 @@ impl Live {
             let reason = "the other end was silent for too long".to_owned();
             return Some(LinkEvent::Down(LinkError::Failed(reason)));
         }
+        if path.take_moved() {
+            return Some(LinkEvent::Moved);
+        }
         let suspect = path.is_suspect();
         (self.told_suspect.swap(suspect, Ordering::AcqRel) != suspect).then_some(match suspect {
             true => LinkEvent::Suspect,

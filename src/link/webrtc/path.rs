@@ -109,8 +109,9 @@ pub(super) struct Path {
     /// Since when it did not, in nanoseconds since `base`.
     quiet_since: AtomicU64,
     suspect: AtomicBool,
+    moved: AtomicBool,
     gave_up: AtomicBool,
-    /// Told when `suspect` or `gave_up` changes.
+    /// Told when one of these three changes.
     pub(super) changed: Notify,
     /// The last check to each address; only that of the path in use once the link is open.
     /// Locked for a copy of 100 bytes a few times a second at most.
@@ -179,6 +180,7 @@ impl Path {
             busy: AtomicBool::new(true),
             quiet_since: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             gave_up: AtomicBool::new(false),
             changed: Notify::new(),
             checks: Mutex::default(),
@@ -247,10 +249,16 @@ impl Path {
         }
         self.unanswered_since.store(0, Ordering::Release);
         self.suspect.store(false, Ordering::Release);
+        self.moved.store(true, Ordering::Release);
         self.start_clock(STEP);
         self.pump.store(true, Ordering::Release);
         self.reader.wake();
         self.changed.notify_waiters();
+    }
+
+    /// Whether ICE found another path since this was last asked.
+    pub(super) fn take_moved(&self) -> bool {
+        self.moved.load(Ordering::Acquire) && self.moved.swap(false, Ordering::AcqRel)
     }
 
     /// Where the path in use begins.
