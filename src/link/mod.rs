@@ -65,7 +65,8 @@ pub enum LinkEvent {
     Suspect,
     /// The path beneath answers again.
     Recovered,
-    /// An ICE restart found a path: what is sent from now on goes another way.
+    /// An ICE restart found a path: what is sent from now on goes another way. No
+    /// [`Recovered`](Self::Recovered) follows.
     Moved,
     /// The end. No event follows.
     Down(LinkError),

@@ -20,7 +20,7 @@ use super::negotiate::establish;
 use super::restart::{self, Way};
 use super::subscription::Subscription;
 use super::{
-    Answer, ErrorCode, Request, Response, ServiceRecord, ServiceTarget, ServiceUuid, SignalingError,
+    Answer, ErrorCode, OfferId, Request, Response, ServiceRecord, ServiceTarget, ServiceUuid, SignalingError,
     TakenOffer,
 };
 use crate::durable::dialer::{DialFailure, Dialed, Dialer, Restart};
@@ -110,6 +110,8 @@ impl Dialer for SignaledDialer {
         // The dial that follows opens one. Of several restarts the newest counts.
         *inner.restart.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
         Box::pin(async move {
+            // What the host says is awaited from the beginning, so that the stream it comes by is open.
+            let _stream = inner.subscription.restart(OfferId::random());
             let restarted = restart::ask(inner.caller.clone(), restart, async { way.await.ok() }).await;
             restarted.map_err(|error| inner.failure(error))
         })

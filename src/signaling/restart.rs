@@ -13,6 +13,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt as _;
+use futures_util::future::FusedFuture as _;
 
 use super::caller::Caller;
 use super::negotiate::{MAX_CANDIDATES, post};
@@ -35,6 +36,9 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// A dial must have taken an offer by then. If it takes longer, the network is down and nobody
 /// moved, and what helps then is the old path or a fresh one.
 const OFFER_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long after the dial's connection the other one may be.
+const SPARE_WITHIN: Duration = Duration::from_millis(30);
 
 /// What a restart goes by: an offer that a dial took.
 pub(super) struct Way {
@@ -120,7 +124,7 @@ pub(super) async fn ask(
     way: impl Future<Output = Option<Way>>,
 ) -> Result<(), DialError> {
     let Restart { link, not_before, is_wanted } = restart;
-    let way = runtime::timeout(OFFER_WITHIN, way).await.flatten();
+    let way = beside_a_spare_connection(&caller, runtime::timeout(OFFER_WITHIN, way)).await.flatten();
     let Some(Way { offer, service, owner, mut news }) = way else {
         return failed("no dial got through to the directory in time");
     };
@@ -133,6 +137,7 @@ pub(super) async fn ask(
     let signature = caller.identity().sign(Domain::Restart, &meaning.parts());
     let candidates = vec![ask_text(meaning.binding, &asked, &signature)];
     let seen_through = async {
+        tracing::debug!(%offer, "asks for a restart of the link");
         caller.ask(Request::Candidates { offer, candidates }).await?;
         let mut early = Vec::new();
         let answered = loop {
@@ -157,6 +162,7 @@ pub(super) async fn ask(
                 break answered;
             }
         };
+        tracing::debug!(%offer, "restarts the link");
         link.finish_restart(&answered).await?;
         for candidate in early.into_iter().filter_map(Result::err) {
             add_candidate(&*link, &candidate).await;
@@ -165,6 +171,24 @@ pub(super) async fn ask(
         Ok(())
     };
     runtime::timeout(WITHIN, seen_through).await.unwrap_or(Err(DialError::TimedOut))
+}
+
+/// Waits for `way`, and has another connection to the directory made meanwhile: the one that the dial
+/// made is in use by its answer, and to make one then would cost a round trip.
+async fn beside_a_spare_connection<T>(caller: &Caller, way: impl Future<Output = T>) -> T {
+    let (mut way, mut spare) = (std::pin::pin!(way), std::pin::pin!(caller.probe().fuse()));
+    let way = loop {
+        tokio::select! {
+            biased;
+            way = &mut way => break way,
+            // Pending from then on.
+            _ = &mut spare => {}
+        }
+    };
+    if !spare.is_terminated() {
+        runtime::timeout(SPARE_WITHIN, spare).await;
+    }
+    way
 }
 
 /// The host's part: does what the owner of a live link of this service asks, once, by way of one offer.
@@ -198,6 +222,7 @@ pub(super) async fn serve(
             early.truncate(MAX_CANDIDATES);
         }
         let Some((link, asked)) = found else { return };
+        tracing::debug!(%offer, "restarts the link of a peer");
         let answered = match link.answer_restart(&asked).await {
             Ok(answered) => answered,
             Err(error) => return tracing::debug!(%error, "a link cannot be restarted"),

@@ -110,6 +110,8 @@ impl Live {
             return Some(LinkEvent::Down(LinkError::Failed(reason)));
         }
         if path.take_moved() {
+            // That much is said by it.
+            self.told_suspect.store(path.is_suspect(), Ordering::Release);
             return Some(LinkEvent::Moved);
         }
         let suspect = path.is_suspect();

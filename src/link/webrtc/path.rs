@@ -19,7 +19,7 @@
 //! as it forgets to send what its own events produced.
 //!
 //! While ICE begins anew on a live link ([`handle_restart`](Path::handle_restart)), the clock runs, however silent it is: the checks
-//! go by it. Once there is a pair, it steps forward, as at the end of a silence: what was
+//! go by it; an answer sets it forward by as much as makes the agent act on it at once. Once there is a pair, it steps forward, as at the end of a silence: what was
 //! sent into the old path is lost, and SCTP would wait a second and more before it sends it again.
 //!
 //! And one more pause of the stack is mended here: once more than 256 messages are under way to
@@ -67,6 +67,10 @@ const QUIET_AFTER: Duration = Duration::from_secs(5);
 const QUIET_SLEEP: Duration = Duration::from_secs(1);
 /// The first bytes of what is DTLS.
 const DTLS: std::ops::Range<u8> = 20..64;
+/// How often the agent looks at its pairs while it has chosen none.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// How often it is made to look at once in a restart: few, as SCTP goes by the same clock.
+const MAX_NUDGES: u32 = 8;
 /// ICE that began anew has found a path by then, or the link is lost: there is no way back.
 const RESTART_WITHIN: Duration = Duration::from_secs(10);
 /// Loops of the driver after a packet, during set-up: one for each layer that may have
@@ -92,6 +96,8 @@ pub(super) struct Path {
     stage: AtomicU8,
     /// When ICE last began anew, in nanoseconds since `base`.
     restarted: AtomicU64,
+    /// How often its clock was set forward since then.
+    nudges: AtomicU32,
     setup_rounds: AtomicU32,
     /// Nanoseconds to add to the time since `base`, if the clock runs.
     shift: AtomicI64,
@@ -171,6 +177,7 @@ impl Path {
             give_up_after,
             stage: AtomicU8::new(SETUP),
             restarted: AtomicU64::new(0),
+            nudges: AtomicU32::new(0),
             setup_rounds: AtomicU32::new(2 * SETUP_ROUNDS),
             shift: AtomicI64::new(0),
             stands_at: AtomicU64::new(0),
@@ -226,6 +233,7 @@ impl Path {
         self.checks().clear();
         self.heard.store(0, Ordering::Release);
         self.restarted.store(self.elapsed().as_nanos() as u64, Ordering::Release);
+        self.nudges.store(0, Ordering::Release);
         // One that is under way has said already that it began.
         let _ = self.stage.fetch_update(Ordering::AcqRel, Ordering::Acquire, |stage| match stage {
             OPEN | MOVED => Some(RESTARTING),
@@ -443,6 +451,12 @@ impl Path {
             let contents = relayed(contents);
             if alone && is_stun(contents, BINDING_SUCCESS) {
                 self.checks().iter_mut().any(|check| check.is_proved_by(contents));
+                // The agent would choose this pair at its next look, which is up to 200 ms away.
+                let nudges = self.nudges.load(Ordering::Acquire);
+                if nudges < MAX_NUDGES {
+                    self.nudges.store(nudges + 1, Ordering::Release);
+                    self.start_clock(CHECK_INTERVAL);
+                }
             }
             return Verdict::Deliver;
         }
