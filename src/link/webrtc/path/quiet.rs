@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A path is quiet when nothing but ICE went over it for this long: longer than the stack waits
-/// for an acknowledgement, short of a row of lost repetitions.
-const QUIET_AFTER: Duration = Duration::from_secs(5);
+/// before it acknowledges, and before it sends again what nobody acknowledged. Whoever waits for a
+/// later repetition asks for the path, or is asked, and that keeps the driver awake.
+const QUIET_AFTER: Duration = Duration::from_millis(1500);
 /// How long the driver of a quiet path sleeps at most: other timers of the stack are late by as much.
 const QUIET_SLEEP: Duration = Duration::from_millis(2500);
 /// The same check again within this time is left out; less where checks are more frequent.
@@ -112,8 +113,8 @@ mod tests {
     fn a_path_is_quiet_some_seconds_after_the_last_message() {
         let quiet = Quiet::new(seconds(2));
         assert!(!quiet.is_quiet(seconds(10)), "it has just begun");
-        assert!(!quiet.is_quiet(seconds(14)));
-        assert!(quiet.is_quiet(seconds(15)));
+        assert!(!quiet.is_quiet(seconds(11)));
+        assert!(quiet.is_quiet(seconds(12)));
         quiet.note_traffic(&[0, 1]);
         assert!(quiet.is_quiet(seconds(16)), "checks and their answers are no traffic");
         quiet.note_traffic(&DATA);
