@@ -3,8 +3,10 @@
 //! The stack's driver would look at its state five times a second. And of its two ends, each checks
 //! the path every [`keepalive`](super::super::WebRtcConfig::keepalive), while one of them also
 //! checks it whenever the other has. So the driver of a quiet path sleeps until the next check is
-//! due, a second check on the heels of the first is left out, and the end that answers a check with
-//! one of its own leaves the pace to the other.
+//! due, and a second check on the heels of the first is left out. The end that answers a check with
+//! one of its own leaves the pace to the other, and does so every other time: the checks that
+//! arrive prove as much of the path as it needs to know while nothing is under way. When they stay
+//! away its own are due.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +17,8 @@ use std::time::Duration;
 const QUIET_AFTER: Duration = Duration::from_millis(1500);
 /// How long the driver of a quiet path sleeps at most: other timers of the stack are late by as much.
 const QUIET_SLEEP: Duration = Duration::from_millis(2500);
-/// The same check again within this time is left out; less where checks are more frequent.
+/// The same check again within this time is left out; less where checks are more frequent, and more
+/// where the other end has just sent one.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The first bytes of what is DTLS.
 const DTLS: std::ops::Range<u8> = 20..64;
@@ -78,7 +81,10 @@ impl Quiet {
 
     /// How long after a check the same one says nothing new.
     pub(super) fn again_after(&self) -> Duration {
-        AGAIN_AFTER.min(self.keepalive / 2)
+        match self.follows.load(Ordering::Acquire) {
+            true => self.keepalive + self.keepalive / 2,
+            false => AGAIN_AFTER.min(self.keepalive / 2),
+        }
     }
 
     /// The driver is about to sleep for `wanted`; returns for how long it shall.
@@ -142,8 +148,10 @@ mod tests {
         quiet.handle_sleep(seconds(1), SOON);
         quiet.handle_checked();
         quiet.handle_check(seconds(10));
+        assert_eq!(quiet.again_after(), seconds(3), "every other time");
         assert_eq!(quiet.handle_sleep(seconds(10), SOON), Duration::from_millis(2500));
         quiet.handle_check(seconds(12));
+        assert_eq!(quiet.again_after(), seconds(1));
         assert_eq!(quiet.handle_sleep(seconds(12), SOON), seconds(2), "that was a while ago");
     }
 

@@ -262,4 +262,8 @@ fn the_same_check_again_is_left_out_on_a_quiet_path() {
     assert!(!bench.needless(3, &DATA) && !bench.needless(3, &stun(BINDING_REQUEST, 2)));
     bench.path.base -= bench.path.quiet.again_after();
     assert!(!bench.needless(3, &check(1, 3)), "it is a while ago");
+    bench.path.handle_received(&check(9, 9), true);
+    assert!(bench.needless(3, &check(1, 4)), "the other end has just sent one");
+    bench.path.base -= KEEPALIVE + KEEPALIVE / 2;
+    assert!(!bench.needless(3, &check(1, 5)), "it did so the last time, too");
 }
