@@ -57,6 +57,27 @@ fn a_dead_idle_path_is_noticed_with_the_next_probe() {
 }
 
 #[test]
+fn an_acknowledgement_from_before_the_blackout_is_not_believed_for_long() {
+    let mut pair = Pair::connected(1, lossless());
+    let (ours, theirs) = pair.channel("c");
+    pair.run(SECOND);
+    pair.network.delay = 400 * MS;
+    pair.send(Dialer, ours, "to the host").expect("taken");
+    pair.send(Acceptor, theirs, "to the peer").expect("taken");
+    pair.run(500 * MS);
+    pair.set_network(false);
+    // By then the host has given the link up, of which nobody hears.
+    pair.run(61 * SECOND);
+    pair.network.delay = 5 * MS;
+    pair.set_network(true);
+    pair.run(20 * MS);
+    assert!(pair.dialer.connected(), "what was under way looks like health");
+    assert!(!pair.acceptor.connected());
+    pair.run(12 * SECOND);
+    assert!(pair.acceptor.connected() && pair.dialer.connected());
+}
+
+#[test]
 fn an_hour_in_use_on_a_slow_and_shaky_path_raises_no_alarm() {
     use rand::RngExt as _;
     let mut pair = Pair::connected(3, lossless());
