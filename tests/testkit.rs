@@ -148,6 +148,19 @@ async fn on_a_long_way_a_restart_of_the_link_comes_before_a_fresh_one() {
     .await;
 }
 
+/// For the table in ARCHITECTURE.md: `--run-ignored only --no-capture figures`.
+#[tokio::test]
+#[ignore = "prints figures"]
+async fn figures_of_a_moved_peer_by_round_trip() {
+    for (seed, millis) in [0, 20, 50, 100, 200].into_iter().enumerate() {
+        let mut recoveries = moved(seed as u64, Duration::from_millis(millis), 10).await;
+        recoveries.sort_by_key(|(after, _)| *after);
+        let restarts = recoveries.iter().filter(|(_, rung)| *rung == RecoveryRung::IceRestart).count();
+        let (p50, worst) = (recoveries[4].0, recoveries[9].0);
+        println!("{millis} ms: {restarts} of 10 by a restart; p50 {p50:?}, at most {worst:?}");
+    }
+}
+
 /// A fresh link takes some milliseconds here, and the restart waits for the old path to answer.
 #[tokio::test]
 async fn whichever_comes_first_on_a_short_way_the_other_is_left_and_nothing_is_lost() {
