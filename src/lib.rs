@@ -338,6 +338,8 @@ pub mod store;
 mod sync;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+#[cfg(target_arch = "wasm32")]
+mod web;
 
 pub use client::{Client, ClientBuilder, Target};
 pub use config::*;

@@ -25,7 +25,7 @@ use super::{
 use crate::durable::dialer::{DialFailure, Dialed, Dialer};
 use crate::error::DialError;
 use crate::identity::PublicKey;
-use crate::link::{Negotiation, Transport};
+use crate::link::{LinkError, Negotiation, Transport};
 use crate::runtime::{self, BoxFuture, Instant};
 
 /// Dials one service through a directory.
@@ -192,6 +192,7 @@ impl Inner {
             }
             DialError::Signaling(error) => (!pinned && !error.is_temporary(), None),
             DialError::Impersonation(_) => (!pinned, None),
+            DialError::Link(LinkError::Unsupported(_)) => (true, None),
             _ => (false, None),
         };
         DialFailure { error, permanent, retry_after: retry_after.map(|after| after.min(RETRY_AFTER_MAX)) }

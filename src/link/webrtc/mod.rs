@@ -13,7 +13,6 @@ mod live;
 mod negotiation;
 mod path;
 mod peer;
-mod sdp;
 mod stun;
 
 use std::sync::Arc;

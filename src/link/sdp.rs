@@ -10,23 +10,23 @@ use crate::link::{Binding, LinkError};
 /// Larger descriptions are refused unread. One of ours has 1 KiB.
 const MAX_BYTES: usize = 32 * 1024;
 /// Every candidate is an address that the other end makes us send packets to.
-pub(super) const MAX_CANDIDATES: usize = 40;
+pub(in crate::link) const MAX_CANDIDATES: usize = 40;
 /// RFC 8841: what an end takes that does not say.
 const DEFAULT_MAX_MESSAGE: usize = 65_536;
 
 /// What a link needs to know of one end's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(in crate::link) struct Facts {
     /// SHA-256 of the certificate of that end.
-    pub(super) fingerprint: [u8; 32],
+    pub(in crate::link) fingerprint: [u8; 32],
     /// The largest message that end takes; 0 is any.
-    pub(super) max_message: usize,
+    pub(in crate::link) max_message: usize,
     /// How many candidates it names.
-    pub(super) candidates: usize,
+    pub(in crate::link) candidates: usize,
 }
 
 /// Reads and checks a description.
-pub(super) fn read(sdp: &str) -> Result<Facts, LinkError> {
+pub(in crate::link) fn read(sdp: &str) -> Result<Facts, LinkError> {
     let bad = |what: &str| Err(LinkError::BadDescription(what.to_owned()));
     if sdp.len() > MAX_BYTES {
         return bad("larger than 32 KiB");
@@ -103,7 +103,7 @@ fn read_fingerprint(value: &str) -> Result<[u8; 32], LinkError> {
 
 /// The binding of the link between two ends: SHA-256 over both fingerprints, the offerer's first.
 /// The stack lets nobody in whose certificate does not have the fingerprint.
-pub(super) fn binding(offer: &Facts, answer: &Facts) -> Binding {
+pub(in crate::link) fn binding(offer: &Facts, answer: &Facts) -> Binding {
     let mut hash = Sha256::new();
     hash.update(offer.fingerprint);
     hash.update(answer.fingerprint);
