@@ -4,6 +4,10 @@
 //! difference between a page and a worker, what a polyfill puts there later is used, and what is
 //! missing is an error of the operation that needs it.
 
+mod database;
 mod js;
 
-pub(crate) use self::js::{Listener, array, call, construct, get, global, object, problem, set, settled};
+pub(crate) use self::database::{Database, DatabaseError, Hold, Transaction};
+pub(crate) use self::js::{
+    Listener, array, call, construct, get, global, name, object, problem, set, settled,
+};

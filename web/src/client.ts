@@ -1,6 +1,6 @@
 import { DurableConnection } from './connection.js';
-import { ArgumentError, UnsupportedError, guard, run } from './errors.js';
-import { RawClient, type RawConnection, type RawService } from './glue.js';
+import { ArgumentError, EverlinkError, UnsupportedError, guard, run } from './errors.js';
+import { RawClient, RawStore, type RawConnection, type RawService } from './glue.js';
 import { Identity } from './identity.js';
 import { load } from './load.js';
 import type { Abortable, ConnectOptions, ConnectionOptions, ServiceOptions, Target } from './options.js';
@@ -11,12 +11,25 @@ import type { Claim, ServiceRecord } from './state.js';
 export interface ClientOptions {
     /** The signaling server: `https://HOST`, with a path if it is below one. */
     signaling: string | URL;
-    /** Whose client it is. Default: a new identity. */
+    /** Whose client it is. Default: the one that this site keeps beside its IndexedDB store, or a new one. */
     identity?: Identity;
     /** STUN and TURN servers. Default: none, which reaches peers on the same machine or network only. */
     iceServers?: RTCIceServer[];
-    /** Where sessions live on. Default: nowhere, and a reloaded page loses them. */
-    store?: 'memory';
+    /**
+     * Where sessions live on. Default: nowhere, and a page that is reloaded loses them. `memory` is for sessions that
+     * are detached and taken up again by the same client.
+     */
+    store?: 'memory' | IndexedDbOptions;
+}
+
+/** Sessions that survive a reload and a killed tab. One page at a time has a store. */
+export interface IndexedDbOptions {
+    /** The name of the store, and of the identity beside it unless another is given. */
+    indexedDb: string;
+    /** The most bytes of records, which take as much memory. Default 64 MiB. */
+    maxBytes?: number;
+    /** What to do where IndexedDB is not to be had (private windows of some browsers). Default: an error. */
+    otherwise?: 'memory';
 }
 
 /**
@@ -54,9 +67,10 @@ export class Client {
             throw new ArgumentError({ code: 'bad-option', message: 'a client needs the option `signaling`' });
         }
         await load();
-        const identity = options.identity ?? (await Identity.generate());
+        const [store, kept] = await opened(options.store);
+        const identity = options.identity ?? (kept ? await Identity.load(kept) : await Identity.generate());
         const signaling = String(options.signaling);
-        const raw = guard(() => new RawClient(identity.raw, signaling, options.iceServers ?? [], options.store));
+        const raw = guard(() => new RawClient(identity.raw, signaling, options.iceServers ?? [], store));
         return new Client(raw, identity);
     }
 
@@ -131,5 +145,23 @@ export class Client {
     /** As {@link shutdown}. */
     async [Symbol.asyncDispose](): Promise<void> {
         await this.shutdown();
+    }
+}
+
+/** The store, and the name of the identity beside it. */
+async function opened(store: ClientOptions['store']): Promise<[RawStore | undefined, string | undefined]> {
+    if (store === undefined) return [undefined, undefined];
+    if (store === 'memory') return [RawStore.memory(), undefined];
+    if (typeof store?.indexedDb !== 'string') {
+        const message = "the option `store` must be 'memory' or { indexedDb: NAME }";
+        throw new ArgumentError({ code: 'bad-option', message });
+    }
+    try {
+        const raw = await run<RawStore>(() => RawStore.indexedDb(store.indexedDb, store.maxBytes));
+        return [raw, store.indexedDb];
+    } catch (error) {
+        const absent = error instanceof EverlinkError && /^(no-indexeddb|not-accessible)$/.test(error.code);
+        if (store.otherwise === 'memory' && absent) return [RawStore.memory(), undefined];
+        throw error;
     }
 }

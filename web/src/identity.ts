@@ -1,4 +1,4 @@
-import { guard } from './errors.js';
+import { guard, run } from './errors.js';
 import { RawIdentity } from './glue.js';
 import { load } from './load.js';
 
@@ -15,6 +15,16 @@ export class Identity {
     static async generate(): Promise<Identity> {
         await load();
         return new Identity(new RawIdentity());
+    }
+
+    /**
+     * The identity that this site keeps under `name` in the browser, made if it is not there yet. It is sealed with a
+     * key that the browser gives to nobody; scripts of the same origin can use it all the same.
+     * @throws {@link UnsupportedError} `no-indexeddb`, {@link StoreError}
+     */
+    static async load(name: string): Promise<Identity> {
+        await load();
+        return new Identity(await run<RawIdentity>(() => RawIdentity.loadOrCreate(name)));
     }
 
     /**

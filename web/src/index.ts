@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 export { DurableChannel, Receipt } from './channel.js';
-export { Client } from './client.js';
+export { Client, type ClientOptions, type IndexedDbOptions } from './client.js';
 export { DurableConnection } from './connection.js';
 export {
     ArgumentError, ChannelError, ConnectError, EverlinkError, ReceiveError, SendError, ServiceError, SignalingError,

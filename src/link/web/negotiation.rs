@@ -8,7 +8,7 @@ use wasm_bindgen::JsValue;
 
 use super::WebConfig;
 use super::live::{Limits, Live};
-use super::peer::{MAX_MESSAGE, Peer, failed};
+use super::peer::{MAX_MESSAGE, Peer, check_support, failed};
 use crate::link::sdp::{self, Facts, MAX_CANDIDATES};
 use crate::link::{Link, LinkError, Negotiation, NegotiationEvent};
 use crate::runtime::{self, BoxFuture};
@@ -42,6 +42,7 @@ impl Pending {
         offer: &str,
         peer: impl FnOnce() -> Result<Rc<Peer>, LinkError>,
     ) -> Result<Self, LinkError> {
+        check_support()?;
         let theirs = sdp::read(offer)?;
         let peer = peer()?;
         let remote = description_of("offer", offer);

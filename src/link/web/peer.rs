@@ -156,13 +156,7 @@ impl Peer {
         if registry.shut.get() {
             return Err(LinkError::Closed);
         }
-        if web::global("RTCPeerConnection").is_none() {
-            return Err(LinkError::Unsupported(
-                "there is no RTCPeerConnection: use a page of a browser with WebRTC, or in Node set \
-                 globalThis.RTCPeerConnection from node-datachannel/polyfill"
-                    .to_owned(),
-            ));
-        }
+        check_support()?;
         let pc = web::construct("RTCPeerConnection", &[&configuration(config)])
             .map_err(|error| LinkError::Failed(format!("no peer connection: {}", web::problem(&error))))?;
         // From here on an error closes it.
@@ -213,6 +207,18 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Whether there is WebRTC where this runs.
+pub(super) fn check_support() -> Result<(), LinkError> {
+    match web::global("RTCPeerConnection") {
+        Some(_) => Ok(()),
+        None => Err(LinkError::Unsupported(
+            "there is no RTCPeerConnection; use a page of a browser with WebRTC, or in Node set \
+             globalThis.RTCPeerConnection to that of node-datachannel/polyfill"
+                .to_owned(),
+        )),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The identity and the client.
 
 use everlink::signaling::HttpSignaling;
-use everlink::store::MemoryStore;
+use everlink::store::{IndexedDbStore, IndexedDbStoreConfig, MemoryStore};
 use everlink::{Client, Identity};
 use js_sys::{Array, JSON, Promise};
 use wasm_bindgen::JsValue;
@@ -32,9 +32,49 @@ impl RawIdentity {
         Ok(Self { identity })
     }
 
+    /// The one that this site keeps under a name.
+    #[wasm_bindgen(js_name = loadOrCreate)]
+    pub fn load_or_create(name: String) -> Promise {
+        promise(None, async move {
+            let identity = Identity::load_or_create(&name).await.map_err(|cause| error::store(&cause))?;
+            Ok(RawIdentity { identity }.into())
+        })
+    }
+
     #[wasm_bindgen(getter, js_name = publicKey)]
     pub fn public_key(&self) -> String {
         self.identity.public_key().to_string()
+    }
+}
+
+/// Where sessions live on.
+#[wasm_bindgen]
+pub struct RawStore {
+    kind: Kind,
+}
+
+enum Kind {
+    Memory(MemoryStore),
+    IndexedDb(IndexedDbStore),
+}
+
+#[wasm_bindgen]
+impl RawStore {
+    pub fn memory() -> RawStore {
+        Self { kind: Kind::Memory(MemoryStore::new()) }
+    }
+
+    #[wasm_bindgen(js_name = indexedDb)]
+    pub fn indexed_db(name: String, max_bytes: Option<f64>) -> Promise {
+        promise(None, async move {
+            let mut config = IndexedDbStoreConfig::default();
+            if let Some(bytes) = max_bytes {
+                config.max_bytes = bytes as u64;
+            }
+            let store =
+                IndexedDbStore::open_with(&name, config).await.map_err(|cause| error::store(&cause))?;
+            Ok(RawStore { kind: Kind::IndexedDb(store) }.into())
+        })
     }
 }
 
@@ -53,12 +93,16 @@ impl RawClient {
         identity: &RawIdentity,
         signaling: &str,
         ice: &JsValue,
-        store: Option<String>,
+        store: Option<RawStore>,
     ) -> Result<RawClient, JsValue> {
         let signaling = HttpSignaling::new(signaling).map_err(|cause| argument("bad-url", &cause))?;
         let builder = Client::builder(identity.identity.clone()).signaling(signaling).ice(options::ice(ice)?);
         let stored = store.is_some();
-        let builder = if stored { builder.store(MemoryStore::new()) } else { builder };
+        let builder = match store.map(|store| store.kind) {
+            Some(Kind::Memory(store)) => builder.store(store),
+            Some(Kind::IndexedDb(store)) => builder.store(store),
+            None => builder,
+        };
         Ok(Self { client: Some(builder.build()), stored })
     }
 

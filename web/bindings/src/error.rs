@@ -1,5 +1,6 @@
 //! Errors as `{ kind, code, message, … }`, of which TypeScript makes classes. The codes are part of the API.
 
+use everlink::link::LinkError;
 use everlink::signaling::SignalingError;
 use everlink::store::StoreError;
 use everlink::{ChannelError, CloseReason, ConnectError, DialError, RecvError, SendError, ServiceError};
@@ -48,7 +49,7 @@ pub(crate) fn close_reason(reason: &CloseReason) -> JsValue {
 pub(crate) fn dial(cause: &DialError) -> JsValue {
     let code = match cause {
         DialError::Signaling(cause) => return signaling(cause),
-        DialError::Link(_) => "link",
+        DialError::Link(cause) => return link(cause),
         DialError::TimedOut => "timed-out",
         DialError::Impersonation(_) => "impersonation",
         DialError::Version { .. } => "version",
@@ -58,6 +59,14 @@ pub(crate) fn dial(cause: &DialError) -> JsValue {
         _ => "other",
     };
     error("connect", code, cause, &[])
+}
+
+/// Why there is no link.
+fn link(cause: &LinkError) -> JsValue {
+    match cause {
+        LinkError::Unsupported(_) => error("unsupported", "no-webrtc", cause, &[]),
+        _ => error("connect", "link", cause, &[]),
+    }
 }
 
 /// Why `connect` failed. What refused it for good is told by its own code.
@@ -93,7 +102,7 @@ pub(crate) fn service(cause: &ServiceError) -> JsValue {
         ServiceError::Signaling(cause) => return signaling(cause),
         ServiceError::Store(cause) => return store(cause),
         ServiceError::Displaced => "displaced",
-        ServiceError::Link(_) => "link",
+        ServiceError::Link(cause) => return link(cause),
         ServiceError::BadConfig(_) => "bad-config",
         ServiceError::Shutdown => "shutdown",
         _ => "other",
@@ -104,6 +113,7 @@ pub(crate) fn service(cause: &ServiceError) -> JsValue {
 /// Why sessions could not be read or written.
 pub(crate) fn store(cause: &StoreError) -> JsValue {
     let code = match cause {
+        StoreError::Unavailable(_) => return error("unsupported", "no-indexeddb", cause, &[]),
         StoreError::Locked(_) => "locked",
         StoreError::NotAccessible { .. } => "not-accessible",
         StoreError::Corrupt { .. } => "corrupt",

@@ -14,7 +14,7 @@ mod options;
 mod service;
 
 pub use self::channel::{RawChannel, RawReceipt};
-pub use self::client::{RawClient, RawIdentity};
+pub use self::client::{RawClient, RawIdentity, RawStore};
 pub use self::connection::RawConnection;
 pub use self::event::RawEvents;
 pub use self::service::RawService;
