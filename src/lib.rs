@@ -364,3 +364,6 @@ mod guarantees {}
 #[cfg(all(doctest, feature = "webrtc", feature = "http"))]
 #[doc = include_str!("../MIGRATION.md")]
 mod migration {}
+
+#[cfg(all(test, target_arch = "wasm32"))]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);

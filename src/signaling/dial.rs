@@ -312,5 +312,5 @@ const PROBE_FAILS: Duration = Duration::from_millis(750);
 const PROBE_EVERY_MIN: Duration = Duration::from_millis(250);
 const PROBE_EVERY_MAX: Duration = Duration::from_secs(1);
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

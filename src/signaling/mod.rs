@@ -22,7 +22,7 @@ mod sse;
 pub(crate) mod subscription;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod testing;
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
 mod vectors;
 pub(crate) mod wire;
 

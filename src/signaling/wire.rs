@@ -405,6 +405,7 @@ pub(crate) mod tests {
         }
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     proptest::proptest! {
         #[test]
         fn whatever_comes_is_a_request_or_an_error(
