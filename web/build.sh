@@ -50,8 +50,8 @@ unset CARGO_ENCODED_RUSTFLAGS
 
 step 'glue'
 env -u RUSTC -u RUSTC_BOOTSTRAP "${cargo[@]}" build --quiet --locked -p bindgen
-rm -rf dist build
-mkdir -p dist build
+rm -rf build
+mkdir -p build/dist
 target/debug/bindgen "target/$target/$profile/everlink_web.wasm" build
 
 step 'tools from npm'
@@ -59,17 +59,20 @@ step 'tools from npm'
 
 if [ "$profile" = wasm ]; then
     step 'wasm-opt'
-    npx wasm-opt -Oz --all-features --strip-debug --strip-producers --strip-target-features build/everlink_bg.wasm -o dist/everlink_bg.wasm
+    npx wasm-opt -Oz --strip-debug --strip-producers --strip-target-features build/everlink_bg.wasm -o build/dist/everlink_bg.wasm
 else
-    cp build/everlink_bg.wasm dist
+    cp build/everlink_bg.wasm build/dist
 fi
 
 step 'TypeScript'
-cp build/everlink.js dist/glue.js
+cp build/everlink.js build/dist/glue.js
 cp build/everlink.d.ts src/glue.d.ts
-cp build/everlink.d.ts dist/glue.d.ts
+cp build/everlink.d.ts build/dist/glue.d.ts
 npx tsc -p tsconfig.json
 cp ../LICENSE-APACHE ../LICENSE-MIT .
+# All of it at once, so that nobody finds half a package.
+rm -rf dist
+mv build/dist dist
 
 if [ "$profile" = wasm ]; then
     step 'size'

@@ -39,6 +39,8 @@ export async function receiveNumbers(channel, count, tell = () => {}) {
         tell(received.length, message);
         if (received.length === count) break;
     }
+    // Asking for the next one would acknowledge the last, and there is none.
+    await channel.commit();
     return received;
 }
 
@@ -64,4 +66,57 @@ export async function exposeEcho(signaling, name, { client: clientOptions, tell 
         }
     })();
     return { client, service: exposed, received };
+}
+
+/** Exposes a service; its first session is `accepted`. */
+export async function exposeNumbers(signaling, name, options = {}) {
+    const client = await Client.create({ signaling, ...options });
+    const [user, service] = name.split('/');
+    const exposed = await client.exposeService({ user, service });
+    return { client, service: exposed, accepted: exposed.accept() };
+}
+
+/** Sends and receives numbers at once, as the peer of `globalThis.host` or as that host. Both cut their links. */
+export async function exchange(signaling, uuid, count, role) {
+    let connection;
+    let channel;
+    if (role === 'host') {
+        connection = await globalThis.host.accepted;
+        channel = await connection.acceptChannel();
+    } else {
+        ({ connection, channel } = await dial(signaling, uuid));
+    }
+    const cuts = role === 'host' ? 1 : 2;
+    const [received, reconnects] = await Promise.all([
+        receiveNumbers(channel, count),
+        sendNumbers(connection, channel, count, { cuts }),
+    ]);
+    // Until the peer has received everything, too.
+    await connection.flush();
+    return { received, reconnects };
+}
+
+/** Takes up the session in IndexedDB, or begins it; tells of what comes back by `tell`. */
+export async function resume(signaling, uuid) {
+    const client = await Client.create({ signaling, store: { indexedDb: 'test' } });
+    const connection = client.connectLazy({ uuid }, { queue: 'lossless', backoff: { base: 100, maxAttempts: null } });
+    const channel = connection.openChannel('numbers', { queue: 'lossless' });
+    Object.assign(globalThis, { client, connection, channel });
+    (async () => {
+        for await (const message of channel) {
+            // Received is what the test has noted, whatever becomes of this page then.
+            await globalThis.tell?.(message);
+        }
+    })();
+}
+
+/** Sends numbers from `from` on, in blocks; those of a block that is stored are owed, and noted. */
+export async function sendStored(from, to) {
+    for (let number = from; number < to; number += 50) {
+        const block = Array.from({ length: Math.min(50, to - number) }, (_, at) => number + at);
+        let last;
+        for (const each of block) last = await globalThis.channel.send(`${each} `);
+        await last.stored();
+        await globalThis.note(block);
+    }
 }
