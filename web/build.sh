@@ -21,7 +21,7 @@ has_target() {
 
 # Debian's compiler, which builds the standard library itself.
 use_debian() {
-    if ! [ -d /usr/lib/rustlib/src/rust/library ] && ! [ -d /usr/share/rust-web-src ]; then
+    if ! [ -x /usr/bin/rustc ] || ! [ -x /usr/bin/cargo ] || ! [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library" ]; then
         apt-get update -qq
         apt-get -o DPkg::Lock::Timeout=400 install -qq -y --no-install-recommends rustc-web cargo-web rust-web-src >/dev/null
     fi

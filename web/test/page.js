@@ -86,7 +86,7 @@ export async function exchange(signaling, uuid, count, role) {
     } else {
         ({ connection, channel } = await dial(signaling, uuid));
     }
-    const cuts = role === 'host' ? 1 : 2;
+    const cuts = role === 'host' ? 1 : 3;
     const [received, reconnects] = await Promise.all([
         receiveNumbers(channel, count),
         sendNumbers(connection, channel, count, { cuts }),

@@ -15,7 +15,7 @@ use wasm_bindgen::JsValue;
 use crate::error::argument;
 
 /// A century: longer is a mistake, and no clock here can add it up.
-const MOST_MILLIS: f64 = 100.0 * 366.0 * 86_400_000.0;
+const MOST_MILLIS: u64 = 100 * 366 * 86_400_000;
 
 type Checked<T> = Result<T, JsValue>;
 
@@ -32,10 +32,11 @@ impl Options<'_> {
         argument("bad-option", &format!("the option `{key}` must be {wanted}"))
     }
 
-    fn number(&self, key: &str, least: f64, most: f64, into: &mut dyn FnMut(f64)) -> Checked<()> {
+    // The bounds are whole: printing floats would take 10 KiB of code.
+    fn number(&self, key: &str, least: u64, most: u64, into: &mut dyn FnMut(f64)) -> Checked<()> {
         let Some(value) = self.get(key) else { return Ok(()) };
         match value.as_f64() {
-            Some(number) if number >= least && number <= most => {
+            Some(number) if number >= least as f64 && number <= most as f64 => {
                 into(number);
                 Ok(())
             }
@@ -44,11 +45,11 @@ impl Options<'_> {
     }
 
     fn count(&self, key: &str, into: &mut usize) -> Checked<()> {
-        self.number(key, 0.0, f64::from(u32::MAX), &mut |count| *into = count as usize)
+        self.number(key, 0, u64::from(u32::MAX), &mut |count| *into = count as usize)
     }
 
     fn time(&self, key: &str, into: &mut Duration) -> Checked<()> {
-        self.number(key, 0.0, MOST_MILLIS, &mut |millis| *into = Duration::from_secs_f64(millis / 1000.0))
+        self.number(key, 0, MOST_MILLIS, &mut |millis| *into = Duration::from_secs_f64(millis / 1000.0))
     }
 
     fn flag(&self, key: &str, into: &mut bool) -> Checked<()> {
@@ -117,13 +118,13 @@ pub(crate) fn connection(value: &JsValue) -> Checked<ConnectionConfig> {
         let backoff = Options(&value);
         backoff.time("base", &mut config.backoff.base)?;
         backoff.time("max", &mut config.backoff.max)?;
-        backoff.number("jitter", 0.0, 1.0, &mut |jitter| config.backoff.jitter = jitter)?;
+        backoff.number("jitter", 0, 1, &mut |jitter| config.backoff.jitter = jitter)?;
         if backoff.is_null("maxAttempts") {
             config.backoff.max_attempts = None;
         } else {
             let attempts = &mut config.backoff.max_attempts;
             backoff
-                .number("maxAttempts", 1.0, f64::from(u32::MAX), &mut |most| *attempts = Some(most as u32))?;
+                .number("maxAttempts", 1, u64::from(u32::MAX), &mut |most| *attempts = Some(most as u32))?;
         }
     }
     if let Some(value) = options.get("liveness") {
@@ -170,7 +171,7 @@ pub(crate) fn channel(value: &JsValue) -> Checked<ChannelConfig> {
         let lossy = Options(&value);
         let (mut ordered, mut retransmits) = (false, 0.0);
         lossy.flag("ordered", &mut ordered)?;
-        lossy.number("maxRetransmits", 0.0, 65_535.0, &mut |most| retransmits = most)?;
+        lossy.number("maxRetransmits", 0, 65_535, &mut |most| retransmits = most)?;
         config = ChannelConfig::lossy(ordered, retransmits as u16);
     }
     if let Some(value) = options.get("queue") {
@@ -206,8 +207,8 @@ pub(crate) fn service(value: &JsValue) -> Checked<ServiceConfig> {
     options.flag("public", &mut config.public)?;
     config.token = options.text("token")?;
     options.time("ttl", &mut config.ttl)?;
-    options.number("refreshMargin", 0.0, 1.0, &mut |margin| config.refresh_margin = margin)?;
-    options.number("poolSize", 1.0, 64.0, &mut |size| config.pool_size = size as usize)?;
+    options.number("refreshMargin", 0, 1, &mut |margin| config.refresh_margin = margin)?;
+    options.number("poolSize", 1, 64, &mut |size| config.pool_size = size as usize)?;
     if let Some(value) = options.get("metadata") {
         let text = JSON::stringify(&value).ok().and_then(|text| text.as_string());
         let metadata = text.and_then(|text| serde_json::from_str(&text).ok());
