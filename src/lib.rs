@@ -320,6 +320,7 @@
 #![deny(missing_docs, clippy::disallowed_methods)]
 
 mod client;
+mod collections;
 mod config;
 mod durable;
 mod error;

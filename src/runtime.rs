@@ -88,12 +88,16 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 }
 
 /// Sleeps for `duration`.
+#[cfg(not(target_arch = "wasm32"))]
 #[allow(clippy::disallowed_methods)]
 pub(crate) async fn sleep(duration: Duration) {
-    #[cfg(not(target_arch = "wasm32"))]
     tokio::time::sleep(duration).await;
-    #[cfg(target_arch = "wasm32")]
-    {
+}
+
+/// Sleeps for `duration`. Boxed: whoever waits would bring the code anew.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn sleep(duration: Duration) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
         // In whole milliseconds, rounded up: one that is early has to be waited for once more.
         let mut rest = u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         loop {
@@ -104,7 +108,7 @@ pub(crate) async fn sleep(duration: Duration) {
                 break;
             }
         }
-    }
+    })
 }
 
 /// A browser takes a longer timeout for none at all. In milliseconds.
@@ -214,7 +218,7 @@ impl Timer {
         #[cfg(target_arch = "wasm32")]
         {
             let wait = deadline.saturating_duration_since(now());
-            self.sleep = Some(Box::pin(self::sleep(wait)));
+            self.sleep = Some(self::sleep(wait));
         }
     }
 
@@ -227,7 +231,7 @@ impl Timer {
                 if self.is_held_back() {
                     // What waits in the page's queue is no news of now: an answer that came in
                     // time must not count as missing because the clock was looked at first.
-                    let mut sleep: BoxFuture<'static, ()> = Box::pin(self::sleep(CATCH_UP));
+                    let mut sleep = self::sleep(CATCH_UP);
                     let waits = sleep.as_mut().poll(cx).is_pending();
                     self.sleep = Some(sleep);
                     if waits {

@@ -367,17 +367,7 @@ async fn holds(seed: u64) {
 
 #[test]
 fn every_request_has_one_outcome_and_is_never_executed_twice() {
-    let one = std::env::var("EVERLINK_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
-    let seeds = one.map_or(0..300, |seed| seed..seed + 1);
-    for seed in seeds {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(holds(seed))));
-        if let Err(panic) = ran {
-            eprintln!("failed with EVERLINK_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    common::each_seed(300, holds);
 }
 
 /// A host whose process can be killed: what it has on disk, and what is left of the rest.
@@ -511,18 +501,11 @@ static INTERRUPTED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUs
 
 #[test]
 fn a_responder_that_is_killed_and_restored_executes_nothing_twice_and_leaves_nothing_open() {
-    let one = std::env::var("EVERLINK_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
-    let seeds = one.map_or(0..100, |seed| seed..seed + 1);
-    for seed in seeds {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(survives(seed))));
-        if let Err(panic) = ran {
-            eprintln!("failed with EVERLINK_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    common::each_seed(100, survives);
     let interrupted = INTERRUPTED.load(std::sync::atomic::Ordering::Relaxed);
     eprintln!("{interrupted} interrupted");
-    assert!(one.is_some() || interrupted > 0, "none was caught in the middle: the test proves nothing");
+    assert!(
+        common::one_seed().is_some() || interrupted > 0,
+        "none was caught in the middle: the test proves nothing"
+    );
 }

@@ -72,23 +72,24 @@ impl Lives {
 }
 
 impl Host {
-    /// What a crash now leaves. Nothing is written while the client is taken down, so nothing that
-    /// has to be stored first is told to anybody.
     async fn crash(self) -> MemoryStore {
-        let left = self.store.snapshot();
-        self.store.fail(Some(StoreError::Failed("it crashed".into())));
-        self.client.shutdown().await;
-        left
+        crash(self.client, self.store).await
     }
 }
 
 impl Peer {
     async fn crash(self) -> MemoryStore {
-        let left = self.store.snapshot();
-        self.store.fail(Some(StoreError::Failed("it crashed".into())));
-        self.client.shutdown().await;
-        left
+        crash(self.client, self.store).await
     }
+}
+
+/// What a crash now leaves. Nothing is written while the client is taken down, so nothing that
+/// has to be stored first is told to anybody.
+async fn crash(client: Client, store: MemoryStore) -> MemoryStore {
+    let left = store.snapshot();
+    store.fail(Some(StoreError::Failed("it crashed".into())));
+    client.shutdown().await;
+    left
 }
 
 fn lossless() -> ConnectionConfig {
@@ -103,6 +104,25 @@ async fn send_stored(channel: &DurableChannel, numbers: std::ops::Range<u32>) {
         let receipt = channel.send(number.to_string()).await.expect("taken");
         receipt.stored().await.expect("stored");
     }
+}
+
+/// The channel that the scenes are about, at both ends.
+fn chat_of(at_peer: &DurableConnection, at_host: &DurableConnection) -> (DurableChannel, DurableChannel) {
+    let open = |connection: &DurableConnection| connection.open_channel("chat").expect("a channel");
+    (open(at_peer), open(at_host))
+}
+
+/// Says something that is heard, committed there and forgotten here.
+async fn talk(
+    connection: &DurableConnection,
+    ours: &DurableChannel,
+    theirs: &mut DurableChannel,
+    numbers: std::ops::Range<u32>,
+) {
+    send_stored(ours, numbers.clone()).await;
+    expect_numbers(theirs, numbers).await;
+    theirs.commit().await.expect("committed");
+    connection.flush().await.expect("acknowledged");
 }
 
 async fn quiet(channel: &mut DurableChannel) {
@@ -124,8 +144,7 @@ async fn a_restarted_peer_goes_on_where_it_stopped() {
     let mut lives = Lives::new(1);
     let (host, at_host, peer) = lives.pair().await;
     let id = peer.connection.id();
-    let (ours, mut theirs) =
-        (peer.connection.open_channel("chat").unwrap(), at_host.open_channel("chat").unwrap());
+    let (ours, mut theirs) = chat_of(&peer.connection, &at_host);
     send_stored(&ours, 0..100).await;
     expect_numbers(&mut theirs, 0..50).await;
     for (round, silent) in [(1, false), (2, true), (3, false)] {
@@ -152,8 +171,7 @@ async fn a_restarted_peer_goes_on_where_it_stopped() {
 async fn a_restarted_host_goes_on_and_its_peer_only_sees_an_outage() {
     let mut lives = Lives::new(2);
     let (host, at_host, peer) = lives.pair().await;
-    let (mut ours, mut theirs) =
-        (peer.connection.open_channel("chat").unwrap(), at_host.open_channel("chat").unwrap());
+    let (mut ours, mut theirs) = chat_of(&peer.connection, &at_host);
     send_numbers(&ours, 0..100).await;
     expect_numbers(&mut theirs, 0..60).await;
     theirs.commit().await.unwrap();
@@ -183,8 +201,7 @@ async fn both_restarted_again_and_again_lose_and_double_nothing() {
     let mut lives = Lives::new(3);
     let (mut host, mut at_host, mut peer) = lives.pair().await;
     for life in 0..6 {
-        let (mut ours, mut theirs) =
-            (peer.connection.open_channel("chat").unwrap(), at_host.open_channel("chat").unwrap());
+        let (mut ours, mut theirs) = chat_of(&peer.connection, &at_host);
         // Half of each life's messages are left for the next.
         send_stored(&ours, life * 20..(life + 1) * 20).await;
         send_stored(&theirs, life * 20..(life + 1) * 20).await;
@@ -217,8 +234,7 @@ async fn whoever_detaches_can_come_back_in_the_same_process() {
     let mut lives = Lives::new(4);
     let (_host, at_host, peer) = lives.pair().await;
     let id = peer.connection.id();
-    let mut theirs = at_host.open_channel("chat").unwrap();
-    let ours = peer.connection.open_channel("chat").unwrap();
+    let (ours, mut theirs) = chat_of(&peer.connection, &at_host);
     send_numbers(&ours, 0..10).await;
     expect_numbers(&mut theirs, 0..5).await;
     lives.world.network.blackout(true);
@@ -280,12 +296,8 @@ async fn close_is_final_over_a_restart() {
 async fn a_host_that_forgot_the_session_gives_the_messages_back() {
     let mut lives = Lives::new(6);
     let (host, at_host, peer) = lives.pair().await;
-    let ours = peer.connection.open_channel("chat").unwrap();
-    let mut theirs = at_host.open_channel("chat").unwrap();
-    send_numbers(&ours, 0..10).await;
-    expect_numbers(&mut theirs, 0..10).await;
-    theirs.commit().await.unwrap();
-    peer.connection.flush().await.unwrap();
+    let (ours, mut theirs) = chat_of(&peer.connection, &at_host);
+    talk(&peer.connection, &ours, &mut theirs, 0..10).await;
     drop((theirs, at_host));
     host.crash().await;
     let receipt = ours.send("10").await.unwrap();
@@ -306,8 +318,7 @@ async fn a_host_that_forgot_the_session_gives_the_messages_back() {
 async fn a_store_that_fails_stops_the_connection_until_it_works_again() {
     let mut lives = Lives::new(7);
     let (_host, at_host, peer) = lives.pair().await;
-    let mut ours = peer.connection.open_channel("chat").unwrap();
-    let mut theirs = at_host.open_channel("chat").unwrap();
+    let (mut ours, mut theirs) = chat_of(&peer.connection, &at_host);
     send_stored(&ours, 0..10).await;
     expect_numbers(&mut theirs, 0..10).await;
     let mut events = peer.connection.events();
@@ -356,8 +367,7 @@ async fn told_to_go_on_in_memory_it_does_and_says_so() {
     config.on_store_failure = StoreFailure::GoOnInMemory;
     let peer = lives.peer_with(MemoryStore::new(), config.clone());
     let at_host = host.service.accept().await.unwrap();
-    let ours = peer.connection.open_channel("chat").unwrap();
-    let mut theirs = at_host.open_channel("chat").unwrap();
+    let (ours, mut theirs) = chat_of(&peer.connection, &at_host);
     send_stored(&ours, 0..10).await;
     expect_numbers(&mut theirs, 0..10).await;
     let mut events = peer.connection.events();
@@ -393,18 +403,11 @@ async fn a_store_put_back_to_an_older_state_is_never_passed_over_in_silence() {
         for host_rewound in [false, true] {
             let mut lives = Lives::new(9);
             let (host, at_host, peer) = lives.pair().await;
-            let ours = peer.connection.open_channel("chat").unwrap();
-            let mut theirs = at_host.open_channel("chat").unwrap();
-            send_stored(&ours, 0..10).await;
-            expect_numbers(&mut theirs, 0..10).await;
-            theirs.commit().await.unwrap();
-            peer.connection.flush().await.unwrap();
+            let (ours, mut theirs) = chat_of(&peer.connection, &at_host);
+            talk(&peer.connection, &ours, &mut theirs, 0..10).await;
             tokio::time::sleep(Duration::from_secs(2)).await;
             let old = if host_rewound { host.store.snapshot() } else { peer.store.snapshot() };
-            send_stored(&ours, 10..30).await;
-            expect_numbers(&mut theirs, 10..30).await;
-            theirs.commit().await.unwrap();
-            peer.connection.flush().await.unwrap();
+            talk(&peer.connection, &ours, &mut theirs, 10..30).await;
             tokio::time::sleep(Duration::from_secs(2)).await;
 
             let (at_peer, at_host) = if host_rewound {
@@ -444,8 +447,7 @@ async fn a_store_put_back_to_an_older_state_is_never_passed_over_in_silence() {
 async fn what_was_committed_is_not_received_again() {
     let mut lives = Lives::new(10);
     let (host, at_host, peer) = lives.pair().await;
-    let ours = peer.connection.open_channel("chat").unwrap();
-    let mut theirs = at_host.open_channel("chat").unwrap();
+    let (ours, mut theirs) = chat_of(&peer.connection, &at_host);
     send_stored(&ours, 0..10).await;
     expect_numbers(&mut theirs, 0..7).await;
     theirs.commit().await.unwrap();
@@ -480,8 +482,7 @@ async fn sessions_in_files_go_on_after_a_restart_of_both() {
             peer.connect_with(Target::Uuid(service.info().uuid), lossless()).await.expect("connected");
         let at_host = service.accept().await.expect("a session");
         assert_eq!(at_host.id(), at_peer.id());
-        let (mut ours, mut theirs) =
-            (at_peer.open_channel("chat").unwrap(), at_host.open_channel("chat").unwrap());
+        let (mut ours, mut theirs) = chat_of(&at_peer, &at_host);
         send_numbers(&ours, life * 200..(life + 1) * 200).await;
         send_numbers(&theirs, life * 200..(life + 1) * 200).await;
         let begin = if life == 0 { 0 } else { life * 200 - 100 };
@@ -499,17 +500,10 @@ async fn sessions_in_files_go_on_after_a_restart_of_both() {
 async fn an_older_state_is_found_out_after_further_restarts_too() {
     let mut lives = Lives::new(12);
     let (_host, at_host, peer) = lives.pair().await;
-    let ours = peer.connection.open_channel("chat").unwrap();
-    let mut theirs = at_host.open_channel("chat").unwrap();
-    send_stored(&ours, 0..10).await;
-    expect_numbers(&mut theirs, 0..10).await;
-    theirs.commit().await.unwrap();
-    peer.connection.flush().await.unwrap();
+    let (ours, mut theirs) = chat_of(&peer.connection, &at_host);
+    talk(&peer.connection, &ours, &mut theirs, 0..10).await;
     let old = peer.store.snapshot();
-    send_stored(&ours, 10..30).await;
-    expect_numbers(&mut theirs, 10..30).await;
-    theirs.commit().await.unwrap();
-    peer.connection.flush().await.unwrap();
+    talk(&peer.connection, &ours, &mut theirs, 10..30).await;
     lives.world.network.blackout(true);
     peer.crash().await;
 

@@ -221,15 +221,5 @@ async fn holds(seed: u64) {
 
 #[test]
 fn bytes_come_in_order_whatever_happens_to_the_links() {
-    let one = std::env::var("EVERLINK_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
-    let seeds = one.map_or(0..40, |seed| seed..seed + 1);
-    for seed in seeds {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(holds(seed))));
-        if let Err(panic) = ran {
-            eprintln!("failed with EVERLINK_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    common::each_seed(40, holds);
 }

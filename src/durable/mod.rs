@@ -11,6 +11,7 @@ pub(crate) mod dialer;
 mod driver;
 mod events;
 mod options;
+mod resuming;
 pub(crate) mod service;
 mod shared;
 
@@ -23,4 +24,5 @@ pub use self::events::{
     RecoveryRung, ServiceEvent,
 };
 pub use self::options::SendOptions;
+pub(crate) use self::resuming::Resuming;
 pub use self::service::{DurableService, ServiceInfo};

@@ -15,6 +15,7 @@ mod local;
 mod memory;
 mod names;
 mod negotiate;
+mod restart;
 #[cfg(all(feature = "server", not(target_arch = "wasm32")))]
 pub mod server;
 #[cfg(feature = "http")]
@@ -330,7 +331,7 @@ pub struct TakenOffer {
 
 /// What happens to a key's services and offers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", try_from = "wire::EventFields")]
 #[non_exhaustive]
 pub enum Event {
     /// To the host: one of its offers was answered.

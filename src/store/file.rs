@@ -1,7 +1,11 @@
-//! Sessions on disk, in a redb database that a crash cannot tear.
+//! Records on disk, in a redb database that a crash cannot tear: sessions, and the directory of a
+//! signaling server.
 //!
 //! One thread writes. All batches that came in while it wrote go into the next transaction
 //! together, so that a hundred connections cost one sync of the disk and not a hundred.
+
+#[cfg(feature = "server")]
+mod directory;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,15 +16,13 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use redb::{
     Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition,
-    WriteTransaction,
+    TableError, TableHandle as _, WriteTransaction,
 };
 use tokio::sync::oneshot;
 
 use super::{Batch, Change, Store, StoreError};
 use crate::runtime::BoxFuture;
 
-const FILE: &str = "sessions.redb";
-const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("everlink sessions");
 const ABOUT: TableDefinition<'_, &str, u32> = TableDefinition::new("everlink store");
 /// Records are written once and read at a restart.
 const CACHE: usize = 16 << 20;
@@ -29,10 +31,34 @@ const MAX_GROUP: usize = 1024;
 /// A file smaller than this is not worth making smaller.
 const SMALL: u64 = 64 << 20;
 
-/// What brings a store of one format to the next, the oldest first.
+/// What brings a store of one format to the next.
 type Upgrade = fn(&WriteTransaction) -> Result<(), redb::Error>;
-/// There has been one format so far.
-const UPGRADES: &[Upgrade] = &[];
+
+/// A kind of store: what the file is called, and how its records are found in it.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    file: &'static str,
+    /// The table with the records.
+    table: &'static str,
+    /// From each format to the next, the oldest first.
+    upgrades: &'static [Upgrade],
+    /// The first format, if it had no number: which table it is known by.
+    unnumbered: Option<&'static str>,
+}
+
+impl Kind {
+    fn records(&self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+        TableDefinition::new(self.table)
+    }
+
+    /// The number of the format written today.
+    fn newest(&self) -> u32 {
+        self.upgrades.len() as u32 + 1
+    }
+}
+
+const SESSIONS: Kind =
+    Kind { file: "sessions.redb", table: "everlink sessions", upgrades: &[], unnumbered: None };
 
 /// How a [`FileStore`] works.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +114,7 @@ type Work = (Batch, oneshot::Sender<Result<(), StoreError>>);
 
 #[derive(Debug)]
 struct Disk {
+    kind: Kind,
     path: PathBuf,
     max_bytes: u64,
     state: Mutex<State>,
@@ -116,15 +143,18 @@ impl FileStore {
     /// # Errors
     /// As of [`open`](Self::open).
     pub fn open_with(directory: impl AsRef<Path>, config: FileStoreConfig) -> Result<Self, StoreError> {
-        let directory = directory.as_ref();
-        let path = directory.join(FILE);
+        Self::open_kind(SESSIONS, directory.as_ref(), config)
+    }
+
+    fn open_kind(kind: Kind, directory: &Path, config: FileStoreConfig) -> Result<Self, StoreError> {
+        let path = directory.join(kind.file);
         make_directory(directory).map_err(|error| not_accessible(directory, &error))?;
         if !path.exists() {
-            create(directory, &path)?;
+            create(kind, directory, &path)?;
         }
-        let (database, bytes) = open_database(&path, true, UPGRADES)?;
+        let (database, bytes) = open_database(kind, &path, true)?;
         let state = State { database: Some(Arc::new(database)), bytes };
-        let disk = Arc::new(Disk { path, max_bytes: config.max_bytes, state: Mutex::new(state) });
+        let disk = Arc::new(Disk { kind, path, max_bytes: config.max_bytes, state: Mutex::new(state) });
         let (work, todo) = mpsc::channel();
         let writer = std::thread::Builder::new()
             .name("everlink-store".to_owned())
@@ -160,7 +190,7 @@ impl Store for FileStore {
         let database = disk.database()?;
         unbroken(&disk.path, || {
             let transaction = database.begin_read()?;
-            let table = transaction.open_table(RECORDS)?;
+            let table = transaction.open_table(disk.kind.records())?;
             let mut found = Vec::new();
             for record in table.range(prefix..)? {
                 let (key, value) = record?;
@@ -194,7 +224,7 @@ impl Disk {
         if let Some(database) = &state.database {
             return Ok(database.clone());
         }
-        let (database, bytes) = open_database(&self.path, false, UPGRADES)?;
+        let (database, bytes) = open_database(self.kind, &self.path, false)?;
         state.bytes = bytes;
         Ok(state.database.insert(Arc::new(database)).clone())
     }
@@ -203,7 +233,7 @@ impl Disk {
     fn write(&self, batches: &[&Batch]) -> Result<(), StoreError> {
         let database = self.database()?;
         let before = self.lock().bytes;
-        let written = unbroken(&self.path, || write(&database, batches, before, self.max_bytes));
+        let written = unbroken(&self.path, || write(self.kind, &database, batches, before, self.max_bytes));
         drop(database);
         match written {
             Ok(Some(bytes)) => {
@@ -248,6 +278,7 @@ fn write_all(disk: &Disk, todo: &mpsc::Receiver<Work>) {
 /// Writes, unless that makes more than `max_bytes` of what is there already; returns how much there
 /// is then.
 fn write(
+    kind: Kind,
     database: &Database,
     batches: &[&Batch],
     before: u64,
@@ -256,7 +287,7 @@ fn write(
     let transaction = database.begin_write()?;
     let (mut added, mut removed) = (0, 0);
     {
-        let mut table = transaction.open_table(RECORDS)?;
+        let mut table = transaction.open_table(kind.records())?;
         for change in batches.iter().flat_map(|batch| &batch.changes) {
             match change {
                 Change::Put { key, value } => {
@@ -284,7 +315,7 @@ fn write(
 }
 
 /// Opens the database at `path`, brings it to the newest format, and counts its bytes.
-fn open_database(path: &Path, shrink: bool, upgrades: &[Upgrade]) -> Result<(Database, u64), StoreError> {
+fn open_database(kind: Kind, path: &Path, shrink: bool) -> Result<(Database, u64), StoreError> {
     let mut database = match catch_unwind(|| Database::builder().set_cache_size(CACHE).open(path)) {
         Ok(Ok(database)) => database,
         Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => {
@@ -298,11 +329,11 @@ fn open_database(path: &Path, shrink: bool, upgrades: &[Upgrade]) -> Result<(Dat
         Ok(Err(error)) => return Err(corrupt(path, &error)),
         Err(_) => return Err(corrupt(path, &"it cannot be read")),
     };
-    let format = unbroken(path, || format_of(&database)).map_err(|error| match error {
+    let format = unbroken(path, || format_of(kind, &database)).map_err(|error| match error {
         StoreError::Failed(problem) => corrupt(path, &problem),
         other => other,
     })?;
-    let newest = upgrades.len() as u32 + 1;
+    let newest = kind.newest();
     if format > newest {
         return Err(StoreError::Newer { path: path.display().to_string(), found: format, supported: newest });
     }
@@ -312,13 +343,13 @@ fn open_database(path: &Path, shrink: bool, upgrades: &[Upgrade]) -> Result<(Dat
     let bytes = unbroken(path, || {
         if format < newest {
             let transaction = database.begin_write()?;
-            upgrades[format as usize - 1..].iter().try_for_each(|upgrade| upgrade(&transaction))?;
+            kind.upgrades[format as usize - 1..].iter().try_for_each(|upgrade| upgrade(&transaction))?;
             transaction.open_table(ABOUT)?.insert("format", newest)?;
             transaction.commit()?;
         }
         let transaction = database.begin_read()?;
         let mut bytes = 0;
-        for record in transaction.open_table(RECORDS)?.iter()? {
+        for record in transaction.open_table(kind.records())?.iter()? {
             let (key, value) = record?;
             bytes += (key.value().len() + value.value().len()) as u64;
         }
@@ -334,15 +365,27 @@ fn open_database(path: &Path, shrink: bool, upgrades: &[Upgrade]) -> Result<(Dat
     Ok((database, bytes))
 }
 
-fn format_of(database: &Database) -> Result<u32, redb::Error> {
+fn format_of(kind: Kind, database: &Database) -> Result<u32, redb::Error> {
     let transaction = database.begin_read()?;
-    let about = transaction.open_table(ABOUT)?;
-    Ok(about.get("format")?.map_or(0, |format| format.value()))
+    let about = match (transaction.open_table(ABOUT), kind.unnumbered) {
+        (Err(TableError::TableDoesNotExist(_)), Some(first))
+            if transaction.list_tables()?.any(|table| table.name() == first) =>
+        {
+            return Ok(1);
+        }
+        (about, _) => about?,
+    };
+    let format = about.get("format")?.map_or(0, |format| format.value());
+    if format <= kind.newest() {
+        // A store of another kind has numbers, too.
+        transaction.open_table(kind.records())?;
+    }
+    Ok(format)
 }
 
 /// Makes a database under another name first: under its own it is whole or not there.
-fn create(directory: &Path, path: &Path) -> Result<(), StoreError> {
-    let temporary = directory.join(format!("{FILE}.new"));
+fn create(kind: Kind, directory: &Path, path: &Path) -> Result<(), StoreError> {
+    let temporary = directory.join(format!("{}.new", kind.file));
     let io = |error: std::io::Error| failed(path, &error);
     if temporary.exists() {
         fs::remove_file(&temporary).map_err(io)?;
@@ -355,8 +398,8 @@ fn create(directory: &Path, path: &Path) -> Result<(), StoreError> {
     unbroken(path, || {
         let database = Database::builder().set_cache_size(CACHE).create_file(file)?;
         let transaction = database.begin_write()?;
-        transaction.open_table(RECORDS)?;
-        transaction.open_table(ABOUT)?.insert("format", UPGRADES.len() as u32 + 1)?;
+        transaction.open_table(kind.records())?;
+        transaction.open_table(ABOUT)?.insert("format", kind.newest())?;
         transaction.commit()?;
         Ok(())
     })?;

@@ -5,7 +5,6 @@
 //! the next one together.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::sync::oneshot;
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::{Batch, Change, Store, StoreError};
+use crate::collections::BTreeMap;
 use crate::runtime::BoxFuture;
 use crate::web::{Database, DatabaseError, Hold, Transaction, call, get, global};
 

@@ -82,3 +82,23 @@ pub async fn expect_numbers(channel: &mut DurableChannel, numbers: std::ops::Ran
         assert_eq!(message.as_text(), Some(&*number.to_string()));
     }
 }
+
+/// Runs a property for each of so many seeds, in a runtime of its own with a paused clock, or for
+/// the one in EVERLINK_SEED alone. Says which seed failed.
+pub fn each_seed<F: Future<Output = ()>>(count: u64, property: impl Fn(u64) -> F) {
+    let one = one_seed();
+    for seed in one.map_or(0..count, |seed| seed..seed + 1) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let run = || runtime.block_on(property(seed));
+        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+            eprintln!("failed with EVERLINK_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// The seed that is asked for alone.
+pub fn one_seed() -> Option<u64> {
+    std::env::var("EVERLINK_SEED").ok().map(|seed| seed.parse().expect("EVERLINK_SEED is a number"))
+}

@@ -9,10 +9,13 @@ use everlink::link::IceServer;
 use everlink::link::webrtc::{WebRtcConfig, WebRtcTransport};
 use everlink::signaling::{HttpSignaling, ServiceFqn, Username};
 use everlink::store::FileStore;
-use everlink::{Client, Identity, PublicKey, Target};
+use everlink::{Client, ConnectionConfig, Identity, PublicKey, QueueConfig, Target};
 
 use crate::bench::BenchArgs;
 use crate::soak::SoakArgs;
+
+/// How long to look for a host that the server knows and that does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Durable WebRTC connections: messages that are neither lost nor doubled when the link is.
 #[derive(Debug, Parser)]
@@ -91,15 +94,8 @@ pub struct Serve {
     --server https://signal.example.org --ice stun:stun.example.org:3478\n\n\
     Example: a directory to whoever connects\n  tar c ./photos | everlink expose alice/photos@1.0.0 --stream")]
 pub struct Expose {
-    /// The service: USER/NAME@VERSION. The username is claimed if it is free.
-    #[arg(value_name = "USER/SERVICE@VERSION", value_parser = service)]
-    pub service: (Username, ServiceFqn),
     #[command(flatten)]
-    pub network: Network,
-    /// The file with the secret key; made if it is not there. The default is a file of this user's
-    /// (see `everlink whoami --json`).
-    #[arg(long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
+    pub publish: Publish,
     /// Send each message back on the channel that it came by.
     #[arg(long)]
     pub echo: bool,
@@ -108,12 +104,8 @@ pub struct Expose {
     #[arg(long, conflicts_with_all = ["echo", "json"])]
     pub stream: bool,
     /// List the service for everybody. Otherwise it is found by its uuid or exact name only.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "token")]
     pub public: bool,
-    /// Whoever looks the service up by name must know this. Other users of this machine can see
-    /// it on the command line.
-    #[arg(long, value_name = "TOKEN", conflicts_with = "public")]
-    pub token: Option<String>,
     /// How many seconds the server keeps the service without hearing of this host.
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     pub ttl: Duration,
@@ -140,22 +132,8 @@ pub struct Expose {
     Example: lines that survive a crash of either side\n  tail -f ./log | everlink connect \
     alice/logs@1.0.0 --store ./to-alice")]
 pub struct Connect {
-    /// The service: its uuid, or USER/NAME@VERSION. Of a public service the VERSION may be a
-    /// requirement, such as ^1.2 or 1, which stands for the highest that fits.
-    #[arg(value_name = "UUID|USER/SERVICE@VERSION", value_parser = target)]
-    pub target: Target,
     #[command(flatten)]
-    pub network: Network,
-    /// The file with the secret key by which the host shall know this peer; made if it is not
-    /// there. Without it the peer has a new key each time.
-    #[arg(long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
-    /// The access token, if the service asks for one.
-    #[arg(long, value_name = "TOKEN")]
-    pub token: Option<String>,
-    /// Talk to nobody but the owner of this key (as `everlink whoami` prints it).
-    #[arg(long, value_name = "KEY")]
-    pub peer: Option<PublicKey>,
+    pub reach: Reach,
     /// The label of the channel to open.
     #[arg(long, value_name = "LABEL", default_value = "main", value_parser = label)]
     pub channel: String,
@@ -186,21 +164,8 @@ pub struct Send {
     /// The file. Only the last part of its path is announced.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// The receiver: the uuid that it prints, or USER/NAME@VERSION.
-    #[arg(value_name = "UUID|USER/SERVICE@VERSION", value_parser = target)]
-    pub target: Target,
     #[command(flatten)]
-    pub network: Network,
-    /// The file with the secret key by which the receiver shall know this peer; made if it is not
-    /// there. Without it the peer has a new key each time.
-    #[arg(long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
-    /// The access token, if the service asks for one.
-    #[arg(long, value_name = "TOKEN")]
-    pub token: Option<String>,
-    /// Talk to nobody but the owner of this key (as `everlink whoami` prints it).
-    #[arg(long, value_name = "KEY")]
-    pub peer: Option<PublicKey>,
+    pub reach: Reach,
     /// How many seconds to wait for a receiver that was there and is gone.
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     pub wait: Duration,
@@ -215,15 +180,8 @@ pub struct Send {
 #[command(after_help = "Example: into this directory\n  everlink recv alice/inbox@1.0.0\n\n\
     Example: every file that comes, until ctrl-c\n  everlink recv alice/inbox@1.0.0 --out ./inbox --keep")]
 pub struct Recv {
-    /// The service: USER/NAME@VERSION. The username is claimed if it is free.
-    #[arg(value_name = "USER/SERVICE@VERSION", value_parser = service)]
-    pub service: (Username, ServiceFqn),
     #[command(flatten)]
-    pub network: Network,
-    /// The file with the secret key; made if it is not there. The default is a file of this user's
-    /// (see `everlink whoami --json`).
-    #[arg(long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
+    pub publish: Publish,
     /// A directory, where the file gets the announced name, or the path of the file itself. The default is
     /// this directory.
     #[arg(long, value_name = "DIR|FILE")]
@@ -234,10 +192,6 @@ pub struct Recv {
     /// Go on after the first file, until ctrl-c or SIGTERM.
     #[arg(long)]
     pub keep: bool,
-    /// Whoever looks the service up by name must know this. Other users of this machine can see
-    /// it on the command line.
-    #[arg(long, value_name = "TOKEN")]
-    pub token: Option<String>,
 }
 
 /// Print the public key of this user, by which others know them.
@@ -251,6 +205,45 @@ pub struct Whoami {
     /// The file with the secret key; made if it is not there.
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
+}
+
+/// What a host publishes, and as whom.
+#[derive(Debug, ClapArgs)]
+pub struct Publish {
+    /// The service: USER/NAME@VERSION. The username is claimed if it is free.
+    #[arg(value_name = "USER/SERVICE@VERSION", value_parser = service)]
+    pub service: (Username, ServiceFqn),
+    #[command(flatten)]
+    pub network: Network,
+    /// The file with the secret key; made if it is not there. The default is a file of this user's
+    /// (see `everlink whoami --json`).
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Whoever looks the service up by name must know this. Other users of this machine can see
+    /// it on the command line.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+/// Whom a peer connects to, and as whom.
+#[derive(Debug, ClapArgs)]
+pub struct Reach {
+    /// The service: the uuid that its host prints, or USER/NAME@VERSION. Of a public service the
+    /// VERSION may be a requirement, such as ^1.2 or 1, which stands for the highest that fits.
+    #[arg(value_name = "UUID|USER/SERVICE@VERSION", value_parser = target)]
+    pub target: Target,
+    #[command(flatten)]
+    pub network: Network,
+    /// The file with the secret key by which the host shall know this peer; made if it is not
+    /// there. Without it the peer has a new key each time.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The access token, if the service asks for one.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Talk to nobody but the owner of this key (as `everlink whoami` prints it).
+    #[arg(long, value_name = "KEY")]
+    pub peer: Option<PublicKey>,
 }
 
 /// How to reach the server and the other side.
@@ -267,6 +260,18 @@ pub struct Network {
     /// default is every interface.
     #[arg(long, value_name = "ADDR", value_parser = bind_addr)]
     pub bind: Vec<SocketAddr>,
+}
+
+impl Reach {
+    /// How a connection to it begins: everything sent is kept until it was delivered.
+    pub fn config(&self) -> ConnectionConfig {
+        let mut config = ConnectionConfig::default();
+        config.connect_timeout = PATIENCE;
+        config.queue = QueueConfig::lossless();
+        config.expect_peer = self.peer;
+        config.token.clone_from(&self.token);
+        config
+    }
 }
 
 impl Network {

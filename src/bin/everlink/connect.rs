@@ -6,8 +6,8 @@ use std::time::Duration;
 use everlink::signaling::Signaling as _;
 use everlink::store::FileStore;
 use everlink::{
-    ChannelReceiver, ChannelSender, CloseReason, ConnectError, ConnectionConfig, ConnectionState,
-    DurableConnection, DurableStream, Identity, PublicKey, QueueConfig, Receipt, SendError, Target,
+    ChannelReceiver, ChannelSender, CloseReason, ConnectError, ConnectionState, DurableConnection,
+    DurableStream, Identity, PublicKey, Receipt, SendError, Target,
 };
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -15,13 +15,11 @@ use tokio::task::JoinSet;
 
 use crate::args::Connect;
 use crate::failure::{Failure, complain};
-use crate::output::{Output, is_broken_pipe};
+use crate::output::{Output, written};
 use crate::stop::Stop;
 use crate::whoami::identity;
 use crate::{input, notices, pipe};
 
-/// How long to look for a host that the server knows and that does not answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the peer may take to receive what was sent when the user wants to leave.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// How soon a line is offered again that the store did not take.
@@ -30,7 +28,7 @@ const STORE_RETRY: Duration = Duration::from_millis(200);
 pub async fn run(args: Connect, output: Output) -> Result<(), Failure> {
     let mut stop = Stop::listen();
     let store = args.store.as_ref().map(FileStore::open).transpose()?;
-    let identity = match (&args.identity, &args.store) {
+    let identity = match (&args.reach.identity, &args.store) {
         (Some(path), _) => identity(Some(path))?.0,
         // A session goes on with its key only.
         (None, Some(store)) => identity(Some(&store.join("identity")))?.0,
@@ -39,23 +37,19 @@ pub async fn run(args: Connect, output: Output) -> Result<(), Failure> {
     let keeps = store.is_some();
     if !keeps {
         // Asked first, as it knows at once; connecting would wait for the server to come.
-        args.network.server.probe().await?;
+        args.reach.network.server.probe().await?;
     }
 
-    let mut config = ConnectionConfig::default();
-    config.connect_timeout = PATIENCE;
-    config.queue = QueueConfig::lossless();
-    config.expect_peer = args.peer;
-    config.token = args.token;
-    let client = args.network.client(identity, store);
+    let mut config = args.reach.config();
+    let client = args.reach.network.client(identity, store);
     let connection = if keeps {
         // Whoever comes back with lines in the store need not find the host there at once.
         config.backoff.max_attempts = None;
-        client.connect_lazy(args.target.clone(), config)
+        client.connect_lazy(args.reach.target.clone(), config)
     } else {
         tokio::select! {
-            connected = client.connect_with(args.target.clone(), config) => {
-                connected.map_err(|error| why(error, &args.target))?
+            connected = client.connect_with(args.reach.target.clone(), config) => {
+                connected.map_err(|error| why(error, &args.reach.target))?
             }
             () = stop.wished() => return Err(Failure::new("interrupted before the peer was reached", "")),
         }
@@ -198,11 +192,8 @@ impl Talk<'_> {
                 _ => {}
             }
         }
-        match unwritten {
-            // Nobody wants to read more, which is no failure.
-            Some(error) if is_broken_pipe(&error) => return Ok(()),
-            Some(error) => return Err(Failure::new(format!("cannot write to stdout: {error}"), "")),
-            None => {}
+        if let Some(error) = unwritten {
+            return written(Err(error));
         }
         spoken.unwrap_or(Ok(()))?;
         match reason {

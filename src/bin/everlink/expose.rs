@@ -3,20 +3,16 @@
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use everlink::signaling::Signaling as _;
 use everlink::store::FileStore;
-use everlink::{
-    CloseReason, DurableChannel, DurableConnection, DurableService, DurableStream, QueueConfig,
-    ServiceConfig, ServiceEvent,
-};
+use everlink::{CloseReason, DurableChannel, DurableConnection, DurableService, DurableStream, ServiceEvent};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::args::Expose;
 use crate::failure::{Failure, complain};
-use crate::output::{Output, is_broken_pipe};
+use crate::output::{Output, written};
+use crate::publish::publish;
 use crate::stop::Stop;
-use crate::whoami::identity;
 use crate::{notices, pipe};
 
 /// How long a peer may take to open the channel of a stream.
@@ -24,44 +20,30 @@ const SPEAK_WITHIN: Duration = Duration::from_secs(10);
 
 pub async fn run(args: Expose, output: Output) -> Result<(), Failure> {
     let mut stop = Stop::listen();
-    let (identity, _) = identity(args.identity.as_deref())?;
-    let key = identity.public_key();
     let store = args.store.as_ref().map(FileStore::open).transpose()?;
     let keeps = store.is_some();
-    // Asked first, as it knows at once; publishing would wait for the server to come.
-    args.network.server.probe().await?;
-
-    let (user, service) = args.service;
-    let mut config = ServiceConfig::new(user, service);
-    config.public = args.public;
-    config.token = args.token;
-    config.ttl = args.ttl;
-    config.connection.queue = QueueConfig::lossless();
-    let client = args.network.client(identity, store);
-    let service = client.expose_service(config).await?;
-    let info = service.info();
-    let told = json!({
-        "event": "service", "uuid": info.uuid, "service": info.service, "key": key,
-        "server": args.network.server.url(), "expires_at": info.expires_at,
+    let published = publish(args.publish, store, |config| {
+        config.public = args.public;
+        config.ttl = args.ttl;
     });
+    let published = published.await?;
+    let (service, info) = (&published.service, &published.info);
     if args.stream {
         // Stdout is the peer's.
         let _ = writeln!(io::stderr(), "service {}", info.uuid);
-        let ended = stream(&service, output, &mut stop).await;
-        let _ = service.stop().await;
-        client.shutdown().await;
-        return ended;
+        let ended = stream(service, output, &mut stop).await;
+        return published.end(ended).await;
     }
-    let mut written = output.line(&format!("service {}", info.uuid), told);
+    let mut told = output.line(&format!("service {}", info.uuid), published.told.clone());
 
     let mut events = service.events();
     let mut last_error = None;
     let mut sessions = JoinSet::new();
     let ended = loop {
-        if let Err(error) = written {
-            break broken(error);
+        if told.is_err() {
+            break written(told);
         }
-        written = tokio::select! {
+        told = tokio::select! {
             () = stop.wished() => break Ok(()),
             accepted = service.accept() => match accepted {
                 Some(connection) => {
@@ -102,21 +84,10 @@ pub async fn run(args: Expose, output: Output) -> Result<(), Failure> {
         };
     };
     if keeps {
-        // The server is told; peers wait for the next run, which finds their sessions in the store.
-        drop(service);
-        client.shutdown().await;
+        published.leave().await;
         return ended;
     }
-    // Peers are told, and the server.
-    let withdrawn = service.stop().await;
-    client.shutdown().await;
-    ended?;
-    if let Err(error) = withdrawn {
-        complain(&format!(
-            "the server was not told of the end; the service vanishes when its lease ends: {error}"
-        ));
-    }
-    Ok(())
+    published.end(ended).await
 }
 
 /// Pipes bytes to and from the first peer that opens a channel.
@@ -153,14 +124,6 @@ async fn first_channel(service: &DurableService) -> Option<(DurableConnection, O
     // One that says nothing must not keep the others waiting.
     let channel = tokio::time::timeout(SPEAK_WITHIN, connection.accept_channel()).await;
     Some((connection, channel.ok().flatten()))
-}
-
-/// That nobody reads stdout any more ends the program, but is no failure.
-fn broken(error: io::Error) -> Result<(), Failure> {
-    if is_broken_pipe(&error) {
-        return Ok(());
-    }
-    Err(Failure::new(format!("cannot write to stdout: {error}"), ""))
 }
 
 /// Prints what one peer sends on any channel, until it is gone for good. Fails when it cannot print.

@@ -19,6 +19,7 @@ mod input;
 mod notices;
 mod output;
 mod pipe;
+mod publish;
 mod serve;
 mod soak;
 mod stop;

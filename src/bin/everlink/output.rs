@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use everlink::Message;
 use serde_json::{Value, json};
 
+use crate::failure::Failure;
+
 /// How results are written.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
@@ -60,6 +62,17 @@ fn write(line: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(line)?;
     stdout.flush()
+}
+
+/// What it means for the program that a line was written or not: that nobody reads stdout any
+/// more ends it, but is no failure.
+pub fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if !is_broken_pipe(&error) => {
+            Err(Failure::new(format!("cannot write to stdout: {error}"), ""))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the reader of stdout went away, which is no fault of anybody's.

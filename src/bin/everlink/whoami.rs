@@ -8,18 +8,13 @@ use serde_json::json;
 
 use crate::args::Whoami;
 use crate::failure::Failure;
-use crate::output::{Output, is_broken_pipe};
+use crate::output::{Output, written};
 
 pub fn run(args: &Whoami, output: Output) -> Result<(), Failure> {
     let (identity, path) = identity(args.identity.as_deref())?;
     let key = identity.public_key().to_string();
     let told = json!({ "event": "identity", "key": key, "file": path.to_string_lossy() });
-    match output.line(&key, told) {
-        Err(error) if !is_broken_pipe(&error) => {
-            Err(Failure::new(format!("cannot write the key: {error}"), ""))
-        }
-        _ => Ok(()),
-    }
+    written(output.line(&key, told))
 }
 
 /// The identity in `path`, or in this user's own file, and where that is.

@@ -14,7 +14,7 @@ use rand::RngExt as _;
 use super::backoff::{FOREVER, later};
 use super::network::NetworkChange;
 use super::path::{LinkId, Path, Phase, Whose};
-use super::session::{Role, Session};
+use super::session::{Output, Role, Session};
 use super::wire;
 use crate::durable::events::{ConnectionEvent, ConnectionState, DisconnectCause};
 use crate::error::{DialError, Misbehaviour};
@@ -27,9 +27,10 @@ const MAX_CONTROL: usize = 4096;
 const NEEDLESS_FOR: Duration = Duration::from_secs(30);
 /// A host keeps a silent link for this long, in case it recovers.
 const SILENT_LINK: Duration = Duration::from_secs(60);
-/// How long nothing may be acknowledged over a path that answers. SCTP repairs four losses of the
-/// same packet in a row within 15 s; after some more it stops for good.
-const STALLED: Duration = Duration::from_secs(20);
+/// How long nothing may be acknowledged over a path that answers. SCTP sends a packet again five
+/// times at most, the last time after 1 + 2 + 4 + 8 + 16 s, and then stops for good: what is not
+/// acknowledged by then, with some seconds to spare, never will be.
+pub(super) const STALLED: Duration = Duration::from_secs(35);
 
 impl Session {
     pub(super) fn ping(&mut self, now: Instant) {
@@ -99,6 +100,10 @@ impl Session {
         let Some(path) = &mut self.path else { return };
         if std::mem::replace(&mut path.suspect, true) {
             return;
+        }
+        if self.role == Role::Dialer && matches!(cause, DisconnectCause::PathDead) {
+            // An end that moved behind a NAT sees nothing but this.
+            self.outputs.push_back(Output::Restart(path.id));
         }
         self.lose(now, cause);
         self.park(now);

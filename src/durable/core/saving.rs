@@ -5,21 +5,20 @@
 //! records behind them are. One batch is under way at a time, and takes all that came up since
 //! the last, so the disk's pace makes batches larger and not the connection slower.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::channel::{Channel, ChannelId};
+use super::channel::ChannelId;
 use super::inbox::Inbox;
-use super::outbox::{Fate, Outbox};
-use super::records::{self, BadRecord, ChannelRecord, Kind, SessionRecord, key};
+use super::outbox::Fate;
+use super::records::{self, ChannelRecord, Kind, SessionRecord, key};
 use super::session::{Output, Role, Session};
-use super::{Known, SessionId};
-use crate::config::{ConnectionConfig, StoreFailure};
+use crate::collections::BTreeMap;
+use crate::config::StoreFailure;
 use crate::durable::events::ConnectionEvent;
 use crate::error::{CloseReason, SendError};
-use crate::identity::{Identity, PublicKey};
+use crate::identity::PublicKey;
 use crate::message::Message;
 use crate::runtime::Instant;
 use crate::store::{Batch, StoreError};
@@ -63,38 +62,18 @@ pub(super) struct Saving {
     clock: WallClock,
     /// There may be something to write.
     pub dirty: bool,
-    /// Nothing goes to the peer until the session's own record is stored.
-    hold: bool,
+    gate: Gate,
     record: Option<SessionRecord>,
     channels: BTreeMap<ChannelId, ChannelRecord>,
     /// Records of a session that was lost.
     old: Option<Bytes>,
     /// The batch under way.
     writing: Option<Batch>,
-    /// What is held waits for this very batch.
-    frees: bool,
     /// The last batch is built: nothing follows.
     over: bool,
     retry_at: Option<Instant>,
     tidy_at: Option<Instant>,
     failed: Option<StoreError>,
-}
-
-/// A session as a store has it.
-#[derive(Debug)]
-pub(crate) struct SavedSession {
-    pub(crate) id: SessionId,
-    session: SessionRecord,
-    channels: BTreeMap<u32, SavedChannel>,
-}
-
-#[derive(Debug, Default)]
-struct SavedChannel {
-    record: Option<ChannelRecord>,
-    cursor: Option<(u64, bool)>,
-    base: u64,
-    chunks: BTreeMap<u64, Bytes>,
-    gaps: BTreeMap<u64, Bytes>,
 }
 
 /// A message that was not delivered, given back.
@@ -109,71 +88,21 @@ pub struct Undelivered {
     pub may_have_arrived: bool,
 }
 
-impl SavedSession {
-    /// The sessions among the records of one identity, in no order; the second part are those that
-    /// cannot be read.
-    pub(crate) fn read(records: Vec<(Bytes, Bytes)>) -> (Vec<SavedSession>, Vec<(SessionId, BadRecord)>) {
-        let mut sessions: BTreeMap<SessionId, Vec<(Bytes, Bytes)>> = BTreeMap::new();
-        let mut bad = Vec::new();
-        for (key, value) in records {
-            match key.get(16..32).and_then(|id| <[u8; 16]>::try_from(id).ok()) {
-                Some(id) => sessions.entry(SessionId(id)).or_default().push((key.slice(32..), value)),
-                None => bad.push((SessionId([0; 16]), BadRecord("a key that is too short"))),
-            }
-        }
-        let mut good = Vec::new();
-        for (id, records) in sessions {
-            match Self::assemble(id, records) {
-                Ok(session) => good.push(session),
-                Err(error) => bad.push((id, error)),
-            }
-        }
-        (good, bad)
-    }
+/// Whether anything may go to the peer yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    /// Not until the session's own record is stored as it is now.
+    Shut,
+    /// The batch under way has that record.
+    Opening,
+}
 
-    fn assemble(id: SessionId, records: Vec<(Bytes, Bytes)>) -> Result<Self, BadRecord> {
-        let mut session = None;
-        let mut channels: BTreeMap<u32, SavedChannel> = BTreeMap::new();
-        for (rest, value) in records {
-            let (kind, half, seq) = records::split_key(&rest)?;
-            if kind == Kind::Session {
-                session = Some(SessionRecord::decode(&value)?);
-                continue;
-            }
-            if half == 0 || (seq == 0) == matches!(kind, Kind::Chunk | Kind::Gap) {
-                return Err(BadRecord("a number that cannot be"));
-            }
-            let channel = channels.entry(half).or_default();
-            match kind {
-                Kind::Session => {}
-                Kind::Channel => channel.record = Some(ChannelRecord::decode(&value)?),
-                Kind::Cursor => channel.cursor = Some(records::cursor(&value)?),
-                Kind::Base => channel.base = records::base(&value)?,
-                Kind::Chunk => _ = channel.chunks.insert(seq, value),
-                Kind::Gap => _ = channel.gaps.insert(seq, value),
-            }
-        }
-        let session = session.ok_or(BadRecord("a session without its record"))?;
-        Ok(Self { id, session, channels })
-    }
-
-    pub(crate) fn role(&self) -> Role {
-        self.session.role
-    }
-
-    pub(crate) fn target(&self) -> &Bytes {
-        &self.session.target
-    }
-
-    /// When it was last written, in milliseconds since 1970.
-    pub(crate) fn at(&self) -> u64 {
-        self.session.at
-    }
-
-    /// The peer, if the application closed the session.
-    pub(crate) fn closed(&self) -> Option<Known> {
-        let peer = self.session.peer.filter(|_| self.session.closed)?;
-        Some(Known::Closed { peer })
+impl Saving {
+    /// What the store already has.
+    pub(super) fn restore(&mut self, record: SessionRecord, channels: BTreeMap<ChannelId, ChannelRecord>) {
+        (self.record, self.channels) = (Some(record), channels);
+        self.gate = Gate::Open;
     }
 }
 
@@ -187,12 +116,11 @@ impl Session {
             target,
             clock,
             dirty: true,
-            hold: true,
+            gate: Gate::Shut,
             record: None,
             channels: BTreeMap::new(),
             old: None,
             writing: None,
-            frees: false,
             over: false,
             retry_at: None,
             tidy_at: None,
@@ -212,97 +140,6 @@ impl Session {
         self.saving.is_some()
     }
 
-    /// A session as a store had it, on either side.
-    pub(crate) fn restore(
-        identity: Identity,
-        config: ConnectionConfig,
-        saved: SavedSession,
-        clock: WallClock,
-        now: Instant,
-        seed: u64,
-    ) -> Result<Self, BadRecord> {
-        let SavedSession { id, session: record, channels } = saved;
-        let mut session = match (record.role, record.peer, &record.secret) {
-            (Role::Dialer, peer, secret) => {
-                let mut session = Self::dialer(identity, config, now, seed);
-                (session.id, session.secret) = (id, secret.clone());
-                session.peer = peer.or(session.peer);
-                session
-            }
-            (Role::Acceptor, Some(peer), Some(secret)) => {
-                Self::acceptor(identity, peer, id, secret.clone(), config, now, seed)
-            }
-            (Role::Acceptor, ..) => return Err(BadRecord("a host's session without its peer")),
-        };
-        session.confirmed = record.confirmed;
-        if record.peer_max_message > 0 {
-            session.peer_max_message = record.peer_max_message;
-        }
-        session.last_half = record.last_half;
-        session.last_peer_half = record.last_peer_half;
-        // There may be a session at the host, which has to be told of a close.
-        session.dialing.connected_once = record.secret.is_some();
-        (session.restored, session.linked) = (true, false);
-        session.keep(record.target.clone(), clock);
-        let mut records = BTreeMap::new();
-        for (half, saved) in channels {
-            let channel_record = saved.record.ok_or(BadRecord("a channel without its record"))?;
-            if half > record.last_half {
-                return Err(BadRecord("a channel that was never opened"));
-            }
-            let channel = session.restore_channel(half, channel_record.clone(), saved.cursor, |half| {
-                let transmitted = (!record.live).then_some(channel_record.transmitted);
-                Outbox::restored(half, saved.base, saved.chunks, saved.gaps, transmitted, clock)
-            })?;
-            records.insert(channel, channel_record);
-        }
-        if let Some(saving) = &mut session.saving {
-            (saving.record, saving.channels) = (Some(record), records);
-            saving.hold = false;
-        }
-        if session.role == Role::Acceptor {
-            session.park(now);
-        }
-        Ok(session)
-    }
-
-    fn restore_channel(
-        &mut self,
-        half: u32,
-        record: ChannelRecord,
-        cursor: Option<(u64, bool)>,
-        outbox: impl FnOnce(u32) -> Result<Outbox, BadRecord>,
-    ) -> Result<ChannelId, BadRecord> {
-        let id = ChannelId(half);
-        let queue = self.config.queue.clone();
-        let mut channel = Channel::new(id, record.label.clone(), record.lossy, queue);
-        channel.outbox = outbox(half)?;
-        (channel.closed, channel.peer_half) = (record.closed, record.peer_half);
-        if let Some((peer_half, first)) = record.peer_half {
-            let (consumed, ended) = cursor.unwrap_or((first - 1, false));
-            let mut inbox = Inbox::restored(peer_half, consumed, ended);
-            if channel.closed {
-                inbox.discard();
-            }
-            channel.inbox = Some(inbox);
-            if peer_half > self.last_peer_half || self.by_half.insert(peer_half, id).is_some() {
-                return Err(BadRecord("a half that belongs to no channel, or to two"));
-            }
-        }
-        if !channel.is_over() {
-            if self.by_label.insert(record.label, id).is_some() {
-                return Err(BadRecord("two channels of one label"));
-            }
-            if channel.inbox.is_some() {
-                self.incoming.push_back(id);
-            }
-        }
-        self.channels.insert(id, channel);
-        Ok(id)
-    }
-
-    // -------------------------------------------------------------- writing
-
     /// There may be something to write.
     pub(super) fn touch(&mut self) {
         if let Some(saving) = &mut self.saving {
@@ -314,13 +151,13 @@ impl Session {
     /// session's record, as it is now, is stored.
     pub(super) fn hold(&mut self) {
         if let Some(saving) = &mut self.saving {
-            (saving.hold, saving.frees, saving.dirty) = (true, false, true);
+            (saving.gate, saving.dirty) = (Gate::Shut, true);
         }
     }
 
     /// Whether packets have to wait for the store.
     pub(super) fn is_held(&self) -> bool {
-        self.saving.as_ref().is_some_and(|saving| saving.hold)
+        self.saving.as_ref().is_some_and(|saving| saving.gate != Gate::Open)
     }
 
     /// What has to be written now, if nothing is being written.
@@ -386,7 +223,9 @@ impl Session {
         if !saving.record.as_ref().is_some_and(same) {
             batch.put(key(&prefix, Kind::Session, 0, 0), record.encode());
             saving.record = Some(record);
-            saving.frees = true;
+            if saving.gate == Gate::Shut {
+                saving.gate = Gate::Opening;
+            }
         }
         let gone: Vec<_> =
             saving.channels.keys().copied().filter(|id| !self.channels.contains_key(id)).collect();
@@ -449,7 +288,9 @@ impl Session {
             Ok(()) => {
                 saving.writing = None;
                 saving.retry_at = None;
-                saving.hold &= !std::mem::take(&mut saving.frees);
+                if saving.gate == Gate::Opening {
+                    saving.gate = Gate::Open;
+                }
                 // Something may have come up that the handshake has to wait for.
                 saving.dirty = true;
                 if saving.failed.take().is_some() {

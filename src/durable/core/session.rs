@@ -4,31 +4,30 @@
 //! **After every `handle_*` or command, drain `poll_output` until it returns `Timeout` before
 //! waiting again.** Time and chance are arguments.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::BytesMut;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::Notify;
 
 use super::accept::Known;
-use super::channel::{Channel, ChannelId, Signals};
+use super::channel::{Channel, ChannelId};
 use super::dialing::Dialing;
 use super::handshake::{Incarnation, Resume, SessionId, SessionSecret, Terms};
-use super::inbox::{Bounds, Consumed, Delivery, Inbox};
-use super::outbox::{Count, Fate, Outbox, Queued, cost};
+use super::inbox::Bounds;
+use super::messages::SMOOTHING;
 use super::path::{LinkId, Path};
 use super::recovery::Recoveries;
 use super::saving::{Saving, Undelivered};
-use super::wire::{GapCause, MAX_LABEL};
-use crate::config::{ChannelConfig, ConnectionConfig, Priority, QueueConfig, WhenFull};
+use crate::collections::BTreeMap;
+use crate::config::{ConnectionConfig, Priority};
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState};
-use crate::durable::options::SendTerms;
-use crate::error::{ChannelError, CloseReason, Misbehaviour, SendError};
+use crate::error::CloseReason;
 use crate::identity::{Identity, PublicKey};
 use crate::link::LossyConfig;
-use crate::message::{Message, Utf8Bytes};
+use crate::message::Utf8Bytes;
 use crate::runtime::Instant;
 use crate::store::Batch;
 
@@ -41,7 +40,7 @@ pub(crate) enum Output {
     Dial { dial: DialId, attempt: u32 },
     /// The attempt is no longer wanted.
     CancelDial(DialId),
-    /// Try to bring the link to new addresses; then [`Session::handle_restarted`].
+    /// Try to bring the link to new addresses; [`Session::handle_moved`] when it was.
     Restart(LinkId),
     /// Close the link and forget it.
     Hangup(LinkId),
@@ -269,373 +268,19 @@ impl Session {
     }
 
     /// The application is done with it, and its end is under way.
-    fn leaving(&self) -> Option<CloseReason> {
+    pub(super) fn leaving(&self) -> Option<CloseReason> {
         let detaching = self.detaching.then_some(CloseReason::Detached);
         detaching.or_else(|| self.closing.map(|_| CloseReason::Local))
     }
 
     /// Whether messages can go out: nothing is dropped then.
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         matches!(self.state, ConnectionState::Connected)
     }
 
     pub(super) fn bounds(&self) -> Bounds {
         Bounds { max_message: self.config.max_message as u64, max_packet: 1 << 18 }
     }
-
-    // ------------------------------------------------------------ channels
-
-    /// Opens a channel, or takes the one that the peer opened under this label.
-    pub(crate) fn open(&mut self, label: &str, config: ChannelConfig) -> Result<ChannelId, ChannelError> {
-        if let Some(reason) = &self.closed {
-            return Err(ChannelError::Closed(reason.clone()));
-        }
-        if let Some(reason) = self.leaving() {
-            return Err(ChannelError::Closed(reason));
-        }
-        if label.is_empty() || label.len() > MAX_LABEL {
-            return Err(ChannelError::BadLabel(label.len()));
-        }
-        let queue = config.queue.unwrap_or_else(|| self.config.queue.clone());
-        if let Some(&id) = self.by_label.get(&Utf8Bytes::from(label))
-            && let Some(channel) = self.channels.get_mut(&id)
-        {
-            if channel.claimed {
-                return Err(ChannelError::AlreadyOpen(label.to_owned()));
-            }
-            if channel.lossy != config.lossy {
-                return Err(ChannelError::OtherKind(label.to_owned()));
-            }
-            channel.claimed = true;
-            channel.queue = queue;
-            channel.priority = config.priority;
-            self.incoming.retain(|waiting| *waiting != id);
-            self.changed = true;
-            return Ok(id);
-        }
-        // Half of what a peer tolerates, since it may open as many at the same time.
-        if self.live_channels() >= self.config.max_channels {
-            return Err(ChannelError::TooMany(self.config.max_channels));
-        }
-        let id = self.insert(label.into(), config.lossy, queue);
-        if let Some(channel) = self.channels.get_mut(&id) {
-            channel.claimed = true;
-            channel.priority = config.priority;
-        }
-        self.open_lossy(id);
-        self.changed = true;
-        self.touch();
-        Ok(id)
-    }
-
-    /// Channels that count against the limit. One that the peer has ended and the application
-    /// still holds is the application's own business.
-    pub(super) fn live_channels(&self) -> usize {
-        self.channels.values().filter(|channel| !(channel.claimed && channel.is_over())).count()
-    }
-
-    /// Whether a channel is of the lossy kind.
-    pub(crate) fn is_lossy(&self, id: ChannelId) -> bool {
-        self.channels.get(&id).is_some_and(|channel| channel.lossy.is_some())
-    }
-
-    pub(super) fn insert(
-        &mut self,
-        label: Utf8Bytes,
-        lossy: Option<LossyConfig>,
-        queue: QueueConfig,
-    ) -> ChannelId {
-        self.last_half += 1;
-        let id = ChannelId(self.last_half);
-        let mut channel = Channel::new(id, label.clone(), lossy, queue);
-        if self.saving.is_some() {
-            channel.outbox.keep();
-        }
-        self.channels.insert(id, channel);
-        self.by_label.insert(label, id);
-        id
-    }
-
-    /// The peer opened a half-channel: it belongs to the channel of that label, or makes one.
-    pub(super) fn bind(
-        &mut self,
-        label: &Utf8Bytes,
-        lossy: Option<LossyConfig>,
-    ) -> Result<ChannelId, Misbehaviour> {
-        // A channel closed here before the peer could answer still owns the label for the peer.
-        let orphan = |channel: &Channel| channel.label == *label && channel.inbox.is_none();
-        let closing = self.channels.iter().find(|(_, channel)| channel.closed && orphan(channel));
-        if let Some((id, _)) = closing {
-            return Ok(*id);
-        }
-        match self.by_label.get(label) {
-            Some(id) if self.channels.get(id).is_some_and(|channel| channel.inbox.is_none()) => Ok(*id),
-            Some(_) => Err(Misbehaviour::DuplicateLabel),
-            // Both sides may have opened all they are allowed to before they heard of the other's.
-            None if self.live_channels() >= self.config.max_channels.saturating_mul(2) => {
-                Err(Misbehaviour::TooManyChannels(self.config.max_channels))
-            }
-            None => {
-                let queue = self.config.queue.clone();
-                let id = self.insert(label.clone(), lossy, queue);
-                self.incoming.push_back(id);
-                self.accepts.notify_waiters();
-                Ok(id)
-            }
-        }
-    }
-
-    /// The next channel that the peer opened.
-    pub(crate) fn accept(&mut self) -> Option<ChannelId> {
-        let id = self.incoming.pop_front()?;
-        self.channels.get_mut(&id)?.claimed = true;
-        Some(id)
-    }
-
-    pub(crate) fn label(&self, id: ChannelId) -> Option<Utf8Bytes> {
-        self.channels.get(&id).map(|channel| channel.label.clone())
-    }
-
-    pub(crate) fn signals(&self, id: ChannelId) -> Option<Arc<Signals>> {
-        self.channels.get(&id).map(|channel| channel.signals.clone())
-    }
-
-    /// Ends a channel after what is queued; what arrives from now on is dropped.
-    pub(crate) fn close_channel(&mut self, id: ChannelId) {
-        // A session that is left goes on after a restart, with its channels.
-        if self.detaching || self.is_kept() && self.closed.as_ref().is_some_and(super::saving::keeps) {
-            return;
-        }
-        let Some(channel) = self.channels.get_mut(&id) else { return };
-        if channel.closed {
-            return;
-        }
-        channel.closed = true;
-        let label = channel.label.clone();
-        if let Some(inbox) = &mut channel.inbox {
-            inbox.discard();
-        }
-        channel.outbox.end();
-        channel.signals.wake_all();
-        channel.signals.events.close(ChannelEvent::Closed);
-        if self.by_label.get(&label) == Some(&id) {
-            self.by_label.remove(&label);
-        }
-        self.changed = true;
-        self.reap(id);
-    }
-
-    /// The peer ended the channel: nothing more can be sent on it.
-    pub(super) fn handle_ended(&mut self, id: ChannelId) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
-        let label = channel.label.clone();
-        channel.outbox.drop_all(GapCause::Closed);
-        channel.outbox.end();
-        channel.signals.wake_all();
-        if !channel.closed {
-            channel.signals.events.close(ChannelEvent::Closed);
-        }
-        if self.by_label.get(&label) == Some(&id) {
-            self.by_label.remove(&label);
-        }
-        self.reap(id);
-    }
-
-    /// Forgets a channel that both sides have ended, and whose messages were read.
-    pub(super) fn reap(&mut self, id: ChannelId) {
-        self.touch();
-        let Some(channel) = self.channels.get_mut(&id) else { return };
-        // Never announced: the peer has not heard of it, and need not.
-        if channel.is_over() && !channel.outbox.was_announced() && channel.outbox.waiting().messages == 0 {
-            let unheard = channel.inbox.is_none() || channel.inbox.as_ref().is_some_and(Inbox::is_ended);
-            if unheard {
-                channel.outbox.forget_all();
-            }
-        }
-        // The acknowledgement of the end must go out before the half is forgotten.
-        let told = channel.inbox.as_mut().is_none_or(|inbox| inbox.is_told());
-        if channel.is_finished() && told && (channel.closed || !channel.claimed) {
-            let lossy = channel.lossy.is_some();
-            let half = channel.inbox.as_ref().map(|inbox| inbox.half);
-            self.channels.remove(&id);
-            self.incoming.retain(|waiting| *waiting != id);
-            if let Some(half) = half {
-                self.by_half.remove(&half);
-            }
-            if lossy && let Some(link) = self.path.as_ref().map(|path| path.id) {
-                let streams = [Some(self.stream(id.0, true)), half.map(|half| self.stream(half, false))];
-                let close = streams.into_iter().flatten().map(|stream| Output::CloseLossy { link, stream });
-                self.outputs.extend(close);
-            }
-        }
-    }
-
-    // ------------------------------------------------------------- sending
-
-    /// Takes a message into the queue, or says why not. `Ok(Err(_))` gives it back: no room now.
-    pub(crate) fn send(
-        &mut self,
-        id: ChannelId,
-        message: Message,
-        terms: &SendTerms,
-        now: Instant,
-    ) -> Result<Result<u64, Message>, (Message, SendError)> {
-        let connected = self.is_connected();
-        let max = self.peer_max_message.min(self.config.max_message as u64) as usize;
-        if let Some(reason) = self.closed.clone().or_else(|| self.leaving()) {
-            return Err((message, SendError::Closed(reason)));
-        }
-        if let Some(error) = self.store_failure() {
-            return Err((message, error));
-        }
-        let Some(channel) = self.channels.get_mut(&id).filter(|channel| !channel.is_over()) else {
-            return Err((message, SendError::ChannelClosed));
-        };
-        if terms.deadline.is_some_and(|deadline| deadline <= now) {
-            return Err((message, SendError::Expired));
-        }
-        if message.len() > max {
-            let len = message.len();
-            return Err((message, SendError::TooLarge { len, max }));
-        }
-        let queue = &channel.queue;
-        let mut waiting = if connected { channel.outbox.waiting() } else { channel.outbox.fresh() };
-        // What it replaces makes room for it.
-        let replaced = channel.outbox.replaces(terms.key.as_ref());
-        waiting.messages -= replaced.messages;
-        waiting.bytes -= replaced.bytes;
-        // With a link the queue only smooths; a deep one would add delay and memory, not speed.
-        let smoothing = if self.saving.is_some() { SMOOTHING_STORED } else { SMOOTHING };
-        let max_bytes = if connected { queue.max_bytes.min(smoothing) } else { queue.max_bytes } as u64;
-        let max_messages =
-            if connected { queue.max_messages.max(SMOOTHING_MESSAGES) } else { queue.max_messages };
-        let full = |waiting: Count| {
-            waiting.messages > 0
-                && (waiting.messages >= max_messages || waiting.bytes + cost(&message) > max_bytes)
-        };
-        let is_full = full(waiting);
-        if is_full {
-            if connected || queue.when_full == WhenFull::Wait {
-                channel.was_high = true;
-                return Ok(Err(message));
-            }
-            if queue.when_full == WhenFull::Reject {
-                return Err((message, SendError::QueueFull));
-            }
-        }
-        if let Some(key) = &terms.key {
-            let superseded = channel.outbox.supersede(key);
-            if superseded > 0 {
-                self.counters.superseded += superseded;
-                channel.signals.events.publish(ChannelEvent::Superseded { count: superseded });
-                channel.signals.settled.notify_waiters();
-            }
-        }
-        if is_full {
-            let mut dropped = 0;
-            while full(channel.outbox.fresh()) && channel.outbox.drop_oldest() {
-                dropped += 1;
-            }
-            self.counters.overflowed += dropped;
-            channel.signals.events.publish(ChannelEvent::Overflow { dropped });
-            channel.signals.settled.notify_waiters();
-        }
-        let seq = channel.outbox.push(Queued::new(message, now, terms.clone()));
-        self.changed = true;
-        self.touch();
-        Ok(Ok(seq))
-    }
-
-    /// What became of a message.
-    pub(crate) fn fate(&self, id: ChannelId, seq: u64) -> Option<Result<(), SendError>> {
-        let closed = || match &self.closed {
-            Some(reason) => SendError::Closed(reason.clone()),
-            None => SendError::ChannelClosed,
-        };
-        let Some(channel) = self.channels.get(&id) else {
-            return Some(Err(closed()));
-        };
-        match channel.outbox.fate(seq) {
-            Fate::Acked => Some(Ok(())),
-            Fate::Forgotten => Some(Err(SendError::Forgotten)),
-            Fate::Dropped(GapCause::Overflow) => Some(Err(SendError::Overflow)),
-            Fate::Dropped(GapCause::Expired) => Some(Err(SendError::Expired)),
-            Fate::Dropped(GapCause::Closed) => Some(Err(SendError::ChannelClosed)),
-            Fate::Dropped(GapCause::SessionLost) => Some(Err(SendError::SessionLost)),
-            Fate::Dropped(GapCause::TooLarge) => Some(Err(SendError::TooLargeForPeer)),
-            Fate::Dropped(GapCause::Superseded) => Some(Err(SendError::Superseded)),
-            Fate::Pending => self.closed.is_some().then(|| Err(closed())),
-        }
-    }
-
-    /// The newest message of each channel, to wait for.
-    pub(crate) fn newest(&self) -> Vec<(ChannelId, u64)> {
-        let queued = self.channels.iter().filter(|(_, channel)| !channel.outbox.is_drained());
-        queued.map(|(id, channel)| (*id, channel.outbox.last_seq())).collect()
-    }
-
-    /// The number of the newest message that a channel has taken.
-    #[cfg(test)]
-    pub(crate) fn last_seq(&self, id: ChannelId) -> u64 {
-        self.channels.get(&id).map_or(0, |channel| channel.outbox.last_seq())
-    }
-
-    /// What one channel holds: counts, and since when.
-    pub(crate) fn buffered(&self, id: ChannelId) -> (Count, Option<Instant>) {
-        let outbox = self.channels.get(&id).map(|channel| &channel.outbox);
-        (outbox.map_or(Count::default(), Outbox::held), outbox.and_then(Outbox::oldest))
-    }
-
-    /// When the oldest message that is not acknowledged was sent, over all channels.
-    pub(crate) fn oldest_unacknowledged(&self) -> Option<Instant> {
-        self.channels.values().filter_map(|channel| channel.outbox.oldest()).min()
-    }
-
-    /// Sends on a lossy channel, now or never.
-    pub(crate) fn send_lossy(&mut self, id: ChannelId, message: &Message) -> Result<(), SendError> {
-        if let Some(reason) = self.closed.clone().or_else(|| self.leaving()) {
-            return Err(SendError::Closed(reason));
-        }
-        if self.channels.get(&id).is_none_or(Channel::is_over) {
-            return Err(SendError::ChannelClosed);
-        }
-        if message.len() > MAX_LOSSY {
-            return Err(SendError::TooLarge { len: message.len(), max: MAX_LOSSY });
-        }
-        if let Some(path) = self.path.as_ref().filter(|path| path.is_live()) {
-            let mut data = BytesMut::with_capacity(message.len() + 1);
-            data.put_u8(u8::from(message.is_text()));
-            data.extend_from_slice(message.as_bytes());
-            let (link, stream) = (path.id, self.stream(id.0, true));
-            self.outputs.push_back(Output::SendLossy { link, stream, data });
-            self.changed = true;
-        }
-        Ok(())
-    }
-
-    // ----------------------------------------------------------- receiving
-
-    /// Moves what arrived into `into`; with nothing to move says whether the end has come.
-    pub(crate) fn take(&mut self, id: ChannelId, into: &mut VecDeque<Delivery>) -> Option<Ended> {
-        let Some(channel) = self.channels.get_mut(&id) else {
-            return Some(Ended::Channel);
-        };
-        channel.take(into);
-        if !into.is_empty() {
-            return None;
-        }
-        if channel.is_over() {
-            return Some(Ended::Channel);
-        }
-        self.closed.clone().map(Ended::Connection)
-    }
-
-    /// Where the reader of a channel marks how far it came; absent until the peer has opened it.
-    pub(crate) fn consumed(&self, id: ChannelId) -> Option<Arc<Consumed>> {
-        self.channels.get(&id)?.inbox.as_ref().map(|inbox| inbox.consumed().clone())
-    }
-
-    // ----------------------------------------------------------- internals
 
     /// Where this side stopped, for the handshake.
     pub(super) fn terms(&mut self, link_window: u32) -> Terms {
@@ -724,19 +369,3 @@ impl Session {
         self.accepts.notify_waiters();
     }
 }
-
-/// Why nothing more can be received.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Ended {
-    Channel,
-    Connection(CloseReason),
-}
-
-/// The largest message of a lossy channel: one data channel message that every browser takes.
-pub(crate) const MAX_LOSSY: usize = 60 << 10;
-/// While connected, this many bytes may wait for the link.
-const SMOOTHING: usize = 1 << 20;
-/// … and with a store, which takes its time and then much at once.
-const SMOOTHING_STORED: usize = 4 << 20;
-/// While connected, at least this many messages may wait: they share packets.
-const SMOOTHING_MESSAGES: usize = 16 << 10;

@@ -1,7 +1,6 @@
 //! An open link.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -9,6 +8,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
 use super::peer::{Peer, Reports, channel_init, open_channel};
+use crate::collections::BTreeMap;
 use crate::link::{Binding, Link, LinkError, LinkEvent, LossyConfig};
 use crate::runtime::BoxFuture;
 use crate::web::{self, Listener, call, get};

@@ -184,11 +184,7 @@ impl Signaling for HttpSignaling {
                 _ => ANSWER_WITHIN,
             };
             let shared = &self.shared;
-            let answer = async {
-                let response = shared.send(&request, "application/json").await?;
-                shared.body(response).await
-            };
-            let body = shared.within(within, answer).await?;
+            let body = shared.fetch(within, shared.signed(&request, "application/json")).await?;
             wire::decode_response(request.request(), &body)
                 .map_err(|error| shared.no_server(format!("an answer that makes no sense ({error})")))
         })
@@ -208,12 +204,9 @@ impl Signaling for HttpSignaling {
     fn probe(&self) -> BoxFuture<'_, Result<(), SignalingError>> {
         Box::pin(async move {
             let shared = &self.shared;
-            let answer = async {
-                let url = format!("{}/v1/health", shared.base);
-                let ask = Ask { method: "GET", url, headers: Vec::new(), body: Vec::new() };
-                shared.body(shared.ask(ask).await?).await
-            };
-            let body = shared.within(PROBE_WITHIN, answer).await?;
+            let url = format!("{}/v1/health", shared.base);
+            let ask = Ask { method: "GET", url, headers: Vec::new(), body: Vec::new() };
+            let body = shared.fetch(PROBE_WITHIN, ask).await?;
             match serde_json::from_slice(&body) {
                 Ok(Health { server, protocol: 1 }) if server == "everlink" => Ok(()),
                 Ok(Health { protocol, .. }) => Err(shared
@@ -247,18 +240,27 @@ struct Polled {
 #[derive(Deserialize)]
 struct PolledEvent {
     cursor: Cursor,
-    event: serde_json::Value,
+    event: Box<serde_json::value::RawValue>,
 }
 
 impl Shared {
-    async fn send(&self, request: &SignedRequest, accept: &str) -> Result<Reply, SignalingError> {
+    fn signed<'a>(&self, request: &'a SignedRequest, accept: &str) -> Ask<'a> {
         let mut headers =
             vec![("authorization", request.authorization().to_owned()), ("accept", accept.to_owned())];
         if !request.body().is_empty() {
             headers.push(("content-type", "application/json".to_owned()));
         }
         let url = format!("{}{}", self.base, request.path());
-        self.ask(Ask { method: request.method(), url, headers, body: request.body().to_vec() }).await
+        Ask { method: request.method(), url, headers, body: request.body().to_vec() }
+    }
+
+    /// The whole of a good answer. Boxed, like all that several ask for: each of them would bring
+    /// the code anew.
+    fn fetch<'a>(&'a self, within: Duration, ask: Ask<'a>) -> BoxFuture<'a, Result<Vec<u8>, SignalingError>> {
+        Box::pin(async move {
+            let answer = async { self.body(self.ask(ask).await?).await };
+            self.within(within, Box::pin(answer)).await
+        })
     }
 
     /// A good response of an everlink server, or why it is none.
@@ -308,7 +310,7 @@ impl Shared {
     async fn within<T>(
         &self,
         limit: Duration,
-        answer: impl Future<Output = Result<T, SignalingError>>,
+        answer: BoxFuture<'_, Result<T, SignalingError>>,
     ) -> Result<T, SignalingError> {
         match runtime::timeout(limit, answer).await {
             Some(result) => result,
@@ -318,7 +320,8 @@ impl Shared {
 
     /// Opens a stream that the server pushes into.
     async fn stream(self: Arc<Self>, request: SignedRequest) -> Result<EventStream, SignalingError> {
-        let reply = self.within(ANSWER_WITHIN, self.send(&request, "text/event-stream")).await?;
+        let ask = self.signed(&request, "text/event-stream");
+        let reply = self.within(ANSWER_WITHIN, Box::pin(self.ask(ask))).await?;
         if !reply.content_type.as_ref().is_some_and(|kind| kind.starts_with("text/event-stream")) {
             return Err(self.fall_back("something on the way does not let event streams pass"));
         }
@@ -351,11 +354,8 @@ impl Shared {
 
     /// Opens a stream that asks again and again.
     async fn poll(self: Arc<Self>, request: SignedRequest) -> Result<EventStream, SignalingError> {
-        let answer = async {
-            let response = self.send(&request, "application/json").await?;
-            self.polled(response).await
-        };
-        let Polled { ticket, events } = self.within(ANSWER_WITHIN, answer).await?;
+        let body = self.fetch(ANSWER_WITHIN, self.signed(&request, "application/json")).await?;
+        let Polled { ticket, events } = self.polled(&body)?;
         let cursor = match request.request() {
             Request::Events { cursor } => cursor.clone(),
             _ => None,
@@ -371,9 +371,8 @@ impl Shared {
         Ok(Box::pin(stream))
     }
 
-    async fn polled(&self, response: Reply) -> Result<Polled, SignalingError> {
-        let body = self.body(response).await?;
-        serde_json::from_slice(&body)
+    fn polled(&self, body: &[u8]) -> Result<Polled, SignalingError> {
+        serde_json::from_slice(body)
             .map_err(|error| self.no_server(format!("an answer that makes no sense ({error})")))
     }
 
@@ -400,7 +399,7 @@ impl Pushed {
         loop {
             while let Some(SseEvent { id, data }) = self.read.pop_front() {
                 // Events that a newer server knows are none of ours.
-                if let (Some(id), Ok(event)) = (id, serde_json::from_str(&data)) {
+                if let (Some(id), Ok(event)) = (id, serde_json::from_slice(data.as_bytes())) {
                     return Ok((Cursor(id), event));
                 }
             }
@@ -432,14 +431,14 @@ impl Polling {
         loop {
             while let Some(PolledEvent { cursor, event }) = self.read.pop_front() {
                 self.cursor = Some(cursor.clone());
-                if let Ok(event) = serde_json::from_value(event) {
+                if let Ok(event) = serde_json::from_slice(event.get().as_bytes()) {
                     return Ok((cursor, event));
                 }
             }
             let asked = runtime::now();
             let shared = &self.shared;
             let interval = shared.poll_interval();
-            let events = shared.within(ANSWER_WITHIN.saturating_add(interval), self.ask()).await?;
+            let events = self.ask(ANSWER_WITHIN.saturating_add(interval)).await?;
             if events.is_empty() {
                 // Whatever is on the way may not have let the asking wait.
                 let waited = runtime::now().saturating_duration_since(asked);
@@ -449,7 +448,7 @@ impl Polling {
         }
     }
 
-    async fn ask(&self) -> Result<Vec<PolledEvent>, SignalingError> {
+    async fn ask(&self, within: Duration) -> Result<Vec<PolledEvent>, SignalingError> {
         let Self { shared, ticket, cursor, .. } = self;
         let query =
             cursor.as_ref().map(|cursor| format!("?{}", wire::cursor_query(cursor))).unwrap_or_default();
@@ -460,8 +459,8 @@ impl Polling {
             headers: vec![("accept", "application/json".to_owned()), ("prefer", format!("wait={wait}"))],
             body: Vec::new(),
         };
-        match shared.ask(ask).await {
-            Ok(reply) => Ok(shared.polled(reply).await?.events),
+        match shared.fetch(within, ask).await {
+            Ok(body) => Ok(shared.polled(&body)?.events),
             // The server restarted, or this was away for too long: a new stream begins anew.
             Err(error) if error.code() == Some(ErrorCode::NoRoute) => {
                 Err(shared.unreachable("the server has forgotten this event stream"))

@@ -1,29 +1,22 @@
-//! Names and services on disk, in a redb database that a crash cannot tear.
+//! Names and services in a [`Store`].
 //!
-//! One thread writes. Whatever came in while it wrote goes into the next transaction together, so
-//! a hundred hosts that refresh at once cost one sync of the disk and not a hundred.
+//! Whatever came in while a batch was written goes into the next one together, so a hundred hosts
+//! that refresh at once cost one sync of the disk and not a hundred.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redb::{
-    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition,
-};
-use tokio::sync::watch;
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
 
 use super::ServerError;
-use crate::runtime::BoxFuture;
+use crate::runtime::{self, BoxFuture};
 use crate::signaling::SignalingError;
 use crate::signaling::directory::Change;
 use crate::signaling::local::{Keeper, internal};
+use crate::store::{Batch, FileStore, Store, StoreError};
 
-const FILE: &str = "directory.redb";
-const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("everlink directory 1");
-/// The records are few and read once.
-const CACHE: usize = 8 << 20;
 /// How long to wait before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -32,20 +25,16 @@ type Record = (String, Vec<u8>);
 
 /// Writes the changes of a directory.
 pub(super) struct Journal {
-    shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Shared {
+    store: Box<dyn Store>,
     pending: Mutex<Pending>,
     /// There is something to write, or the end has come.
-    work: Condvar,
+    work: Notify,
     written: watch::Sender<Written>,
 }
 
 #[derive(Default)]
 struct Pending {
-    changes: Vec<Change>,
+    batch: Batch,
     number: u64,
     ending: bool,
 }
@@ -55,201 +44,164 @@ struct Written {
     number: u64,
     failures: u64,
     why: String,
+    ended: bool,
 }
 
 impl Journal {
     /// Opens the journal in a directory, which is made if need be, and reads its records.
     pub(super) fn open(directory: &Path) -> Result<(Self, Vec<Record>), ServerError> {
-        let path = directory.join(FILE);
-        let fail = |problem: String| ServerError::Data { path: path.clone(), problem };
-        fs::create_dir_all(directory)
-            .map_err(|error| fail(format!("{error}; choose a directory that can be made and written to")))?;
-        if !path.exists() {
-            create(directory, &path)
-                .map_err(|why| fail(format!("{why}; is there room, and may it be written to?")))?;
-        }
-        let database = match Database::builder().set_cache_size(CACHE).open(&path) {
-            Ok(database) => database,
-            Err(DatabaseError::DatabaseAlreadyOpen) => {
-                return Err(fail("another server is using it; stop that one, or choose another".to_owned()));
-            }
-            Err(DatabaseError::Storage(StorageError::Io(error)))
-                if error.kind() != std::io::ErrorKind::InvalidData =>
-            {
-                return Err(fail(format!("{error}; may it be read and written to?")));
-            }
-            Err(error) => return Err(fail(damaged(&error))),
-        };
-        let records = read(&database).map_err(|error| fail(damaged(&error)))?;
-        let shared = Arc::new(Shared {
-            pending: Mutex::default(),
-            work: Condvar::new(),
-            written: watch::Sender::new(Written::default()),
-        });
-        let writer = std::thread::Builder::new()
-            .name("everlink-journal".to_owned())
-            .spawn({
-                let shared = shared.clone();
-                move || write_all(&database, &shared)
-            })
-            .map_err(|error| fail(format!("cannot start the thread that writes: {error}")))?;
-        Ok((Self { shared, writer: Mutex::new(Some(writer)) }, records))
+        FileStore::open_directory(directory)
+            .and_then(Self::over)
+            .map_err(|error| ServerError::Data { path: directory.to_owned(), problem: problem(error) })
     }
 
-    /// Writes what is left and closes the database.
-    pub(super) async fn finish(&self) {
-        self.shared.lock().ending = true;
-        self.shared.work.notify_one();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            let mut written = self.shared.written.subscribe();
-            // The thread's end of the channel says when it is done; joining it then is at once.
-            let _ = written.wait_for(|written| written.number == u64::MAX).await;
-            let _ = writer.join();
+    /// The journal in a store, and its records.
+    fn over(store: impl Store) -> Result<(Self, Vec<Record>), StoreError> {
+        let records = store.load(b"")?;
+        let text = |key: Bytes| {
+            String::from_utf8(key.into()).map_err(|error| StoreError::Corrupt {
+                path: "the directory".to_owned(),
+                problem: format!("a key is no text: {error}"),
+            })
+        };
+        let records = records.into_iter().map(|(key, value)| Ok((text(key)?, value.into())));
+        let records = records.collect::<Result<_, StoreError>>()?;
+        let journal = Self {
+            store: Box::new(store),
+            pending: Mutex::default(),
+            work: Notify::new(),
+            written: watch::Sender::new(Written::default()),
+        };
+        Ok((journal, records))
+    }
+
+    /// Writes what comes, until [`end`](Self::end) and what is there then.
+    pub(super) async fn write_all(&self) {
+        let mut batch = Batch::default();
+        loop {
+            let (number, ending) = self.next(&mut batch).await;
+            let wrote = if batch.is_empty() { Ok(()) } else { self.store.apply(batch.clone()).await };
+            match wrote {
+                Ok(()) => {
+                    batch.changes.clear();
+                    self.written.send_modify(|written| written.number = number);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot write the directory; trying again");
+                    self.written.send_modify(|written| {
+                        written.failures += 1;
+                        written.why = error.to_string();
+                    });
+                    if !ending {
+                        // Woken early by the next change, which may well try at once.
+                        runtime::timeout(RETRY, self.work.notified()).await;
+                    }
+                }
+            }
+            if ending {
+                self.written.send_modify(|written| written.ended = true);
+                return;
+            }
         }
+    }
+
+    /// Lets [`write_all`](Self::write_all) end.
+    pub(super) fn end(&self) {
+        self.lock().ending = true;
+        self.work.notify_one();
+    }
+
+    /// Adds what is to be written to the batch, and waits until it holds something. Returns the
+    /// number of its last change, and whether it is the last batch.
+    async fn next(&self, batch: &mut Batch) -> (u64, bool) {
+        loop {
+            {
+                let mut pending = self.lock();
+                batch.changes.append(&mut pending.batch.changes);
+                if !batch.is_empty() || pending.ending {
+                    return (pending.number, pending.ending);
+                }
+            }
+            self.work.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.shared.lock().ending = true;
-        self.shared.work.notify_one();
-        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            // A write at most, and then the files are free for a successor.
-            let _ = writer.join();
+        let rest = std::mem::take(&mut self.lock().batch);
+        if !rest.is_empty() {
+            // Nobody was told of it, but there is nothing against keeping it.
+            drop(self.store.apply(rest));
         }
     }
 }
 
 impl Keeper for Journal {
     fn keep(&self, changes: Vec<Change>) -> u64 {
-        let mut pending = self.shared.lock();
+        let mut pending = self.lock();
         if !changes.is_empty() {
             pending.number += 1;
-            pending.changes.extend(changes);
-            self.shared.work.notify_one();
+            for Change { key, value } in changes {
+                match value {
+                    Some(value) => pending.batch.put(key.into(), value),
+                    // The next key after it is it and a zero.
+                    None => pending.batch.remove(key.clone().into(), format!("{key}\0").into()),
+                }
+            }
+            self.work.notify_one();
         }
         pending.number
     }
 
     fn kept(&self, number: u64) -> BoxFuture<'_, Result<(), SignalingError>> {
-        let mut written = self.shared.written.subscribe();
+        let mut written = self.written.subscribe();
         Box::pin(async move {
             let failures = written.borrow().failures;
-            match written.wait_for(|now| now.number >= number || now.failures > failures).await {
+            let decided = |now: &Written| now.number >= number || now.failures > failures || now.ended;
+            match written.wait_for(decided).await {
                 Ok(now) if now.number >= number => Ok(()),
-                Ok(now) => Err(internal(format!("the server cannot write: {}", now.why))),
-                Err(_) => Err(internal("the server is ending")),
+                Ok(now) if now.failures > failures => {
+                    Err(internal(format!("the server cannot write: {}", now.why)))
+                }
+                _ => Err(internal("the server is ending")),
             }
         })
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Makes a database under another name first: under its own it is whole or not there.
-fn create(directory: &Path, path: &Path) -> Result<(), String> {
-    let temporary: PathBuf = directory.join(format!("{FILE}.new"));
-    let make = || -> Result<(), redb::Error> {
-        if temporary.exists() {
-            fs::remove_file(&temporary)?;
+/// What is wrong with a data directory, and what to do.
+fn problem(error: StoreError) -> String {
+    match error {
+        StoreError::Locked(_) => "another server is using it; stop that one, or choose another".to_owned(),
+        StoreError::NotAccessible { problem, .. } => {
+            format!("{problem}; choose a directory that can be made, read and written to")
         }
-        let database = Database::builder().set_cache_size(CACHE).create(&temporary)?;
-        let transaction = database.begin_write()?;
-        transaction.open_table(RECORDS)?;
-        transaction.commit()?;
-        drop(database);
-        fs::rename(&temporary, path)?;
-        #[cfg(unix)]
-        fs::File::open(directory)?.sync_all()?;
-        Ok(())
-    };
-    make().map_err(|error| error.to_string())
-}
-
-fn read(database: &Database) -> Result<Vec<Record>, redb::Error> {
-    let transaction = database.begin_read()?;
-    let table = transaction.open_table(RECORDS)?;
-    let mut records = Vec::new();
-    for record in table.iter()? {
-        let (key, value) = record?;
-        records.push((key.value().to_owned(), value.value().to_owned()));
+        StoreError::Corrupt { path, problem } => format!(
+            "{path} is damaged or not of everlink ({problem}); restore it from a backup, or move it away \
+             to start empty"
+        ),
+        other => other.to_string(),
     }
-    Ok(records)
-}
-
-fn damaged(error: &dyn std::fmt::Display) -> String {
-    format!(
-        "it is damaged or not a directory of this version of everlink ({error}); restore it from a backup, \
-         or move it away to start empty"
-    )
-}
-
-/// The thread that writes, until the journal ends.
-fn write_all(database: &Database, shared: &Shared) {
-    let mut batch = Vec::new();
-    loop {
-        let mut pending = shared.lock();
-        while pending.changes.is_empty() && batch.is_empty() && !pending.ending {
-            pending = shared.work.wait(pending).unwrap_or_else(PoisonError::into_inner);
-        }
-        batch.append(&mut pending.changes);
-        let (number, ending) = (pending.number, pending.ending);
-        drop(pending);
-        match write(database, &batch) {
-            Ok(()) => {
-                batch.clear();
-                shared.written.send_modify(|written| written.number = number);
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot write the directory; trying again");
-                shared.written.send_modify(|written| {
-                    written.failures += 1;
-                    written.why = error.to_string();
-                });
-                if !ending {
-                    // Woken early by the next change, which may well try at once.
-                    let pending = shared.lock();
-                    drop(shared.work.wait_timeout(pending, RETRY));
-                }
-            }
-        }
-        if ending {
-            shared.written.send_modify(|written| written.number = u64::MAX);
-            return;
-        }
-    }
-}
-
-fn write(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let transaction = database.begin_write()?;
-    {
-        let mut table = transaction.open_table(RECORDS)?;
-        for Change { key, value } in changes {
-            match value {
-                Some(value) => drop(table.insert(key.as_str(), value.as_slice())?),
-                None => drop(table.remove(key.as_str())?),
-            }
-        }
-    }
-    transaction.commit()?;
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::store::MemoryStore;
 
     fn change(key: &str, value: Option<&str>) -> Change {
         Change { key: key.to_owned(), value: value.map(|value| value.as_bytes().to_vec()) }
+    }
+
+    fn keys(records: &[Record]) -> Vec<&str> {
+        records.iter().map(|(key, _)| key.as_str()).collect()
     }
 
     #[tokio::test]
@@ -258,13 +210,43 @@ mod tests {
         let inner = directory.path().join("not/there/yet");
         let (journal, records) = Journal::open(&inner).unwrap();
         assert!(records.is_empty());
-        let number = journal.keep(vec![change("a", Some("1")), change("b", Some("2"))]);
-        journal.kept(number).await.unwrap();
-        journal.keep(vec![change("a", None), change("c", Some("3"))]);
-        journal.finish().await;
+        let writes = async {
+            let number = journal.keep(vec![change("a", Some("1")), change("b", Some("2"))]);
+            journal.kept(number).await.unwrap();
+            journal.keep(vec![change("a", None), change("c", Some("3"))]);
+            journal.end();
+        };
+        futures_util::join!(journal.write_all(), writes);
+        drop(journal);
+        let (journal, records) = Journal::open(&inner).unwrap();
+        assert_eq!(keys(&records), ["b", "c"]);
+        // Dropped without an end, it has still what it was given.
+        journal.keep(vec![change("d", Some("4"))]);
+        drop(journal);
         let (_, records) = Journal::open(&inner).unwrap();
-        let keys: Vec<_> = records.iter().map(|(key, _)| key.as_str()).collect();
-        assert_eq!(keys, ["b", "c"]);
+        assert_eq!(keys(&records), ["b", "c", "d"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_fails_is_told_and_tried_again() {
+        let store = MemoryStore::new();
+        let (journal, _) = Journal::over(store.clone()).unwrap();
+        let full = || store.fail(Some(StoreError::Full("a test".into())));
+        full();
+        let writes = async {
+            let number = journal.keep(vec![change("a", Some("1"))]);
+            let error = journal.kept(number).await.unwrap_err().to_string();
+            assert!(error.contains("cannot write") && error.contains("a test"), "{error}");
+            store.fail(None);
+            journal.kept(number).await.unwrap();
+            assert_eq!(store.len(), 1);
+            full();
+            let number = journal.keep(vec![change("b", Some("2"))]);
+            journal.end();
+            number
+        };
+        let (number, ()) = futures_util::join!(writes, journal.write_all());
+        assert!(journal.kept(number).await.is_err());
     }
 
     #[test]
@@ -275,27 +257,14 @@ mod tests {
         assert!(problem(directory.path()).contains("another server"));
 
         let foreign = tempfile::tempdir().unwrap();
-        let path = foreign.path().join(FILE);
-        for bytes in [&b"not a database at all, but somebody's letters"[..], &[0; 5000], &[0xa5; 70_000]] {
-            fs::write(&path, bytes).unwrap();
-            let problem = problem(foreign.path());
-            assert!(problem.contains("backup"), "{problem}");
-            assert_eq!(fs::read(&path).unwrap(), bytes);
-        }
-        fs::remove_file(&path).unwrap();
-        let other = Database::create(&path).unwrap();
-        drop(other);
-        assert!(problem(foreign.path()).contains("not a directory of this version"));
+        let path = foreign.path().join("directory.redb");
+        fs::write(&path, b"not a database at all, but somebody's letters").unwrap();
+        let told = problem(foreign.path());
+        assert!(told.contains("backup"), "{told}");
+        assert_eq!(fs::read(&path).unwrap(), b"not a database at all, but somebody's letters");
 
         let file = foreign.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(problem(&file).contains("choose a directory"));
-    }
-
-    #[test]
-    fn a_creation_that_was_cut_short_does_not_matter() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join(format!("{FILE}.new")), "half of it").unwrap();
-        assert!(Journal::open(directory.path()).is_ok());
     }
 }

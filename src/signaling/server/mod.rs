@@ -136,18 +136,26 @@ impl Server {
         let polls = Arc::new(Polls::new());
         let shared =
             Arc::new(routes::Shared { local: local.clone(), polls, keep_alive: self.config.keep_alive });
-        tokio::select! {
-            () = local.see_to_expiry() => {}
-            () = shared.polls.see_to_expiry() => {}
-            () = connections::serve(listener, routes::router(shared.clone()), self.config.max_connections, async {
-                shutdown.await;
-                local.close();
-            }) => {}
-        }
-        shared.polls.clear();
-        if let Some(journal) = self.journal {
-            journal.finish().await;
-        }
+        let serving = async {
+            tokio::select! {
+                () = local.see_to_expiry() => {}
+                () = shared.polls.see_to_expiry() => {}
+                () = connections::serve(listener, routes::router(shared.clone()), self.config.max_connections, async {
+                    shutdown.await;
+                    local.close();
+                }) => {}
+            }
+            shared.polls.clear();
+        };
+        let Some(journal) = self.journal else {
+            serving.await;
+            return Ok(());
+        };
+        let serving = async {
+            serving.await;
+            journal.end();
+        };
+        futures_util::join!(serving, journal.write_all());
         Ok(())
     }
 }

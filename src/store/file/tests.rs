@@ -1,5 +1,7 @@
 use super::*;
 
+const FILE: &str = SESSIONS.file;
+
 fn put(key: &str, value: impl Into<Bytes>) -> Batch {
     let mut batch = Batch::default();
     batch.put(Bytes::copy_from_slice(key.as_bytes()), value);
@@ -64,15 +66,16 @@ fn a_later_format_is_refused_and_an_earlier_one_upgraded() {
     let directory = tempfile::tempdir().unwrap();
     drop(FileStore::open(directory.path()).unwrap());
     let path = directory.path().join(FILE);
-    let upgrade: Upgrade = |transaction| {
-        transaction.open_table(RECORDS)?.insert(&b"upgraded"[..], &b"yes"[..])?;
+    const UPGRADE: Upgrade = |transaction| {
+        transaction.open_table(SESSIONS.records())?.insert(&b"upgraded"[..], &b"yes"[..])?;
         Ok(())
     };
-    let (database, bytes) = open_database(&path, false, &[upgrade]).unwrap();
+    let later = Kind { upgrades: &[UPGRADE], ..SESSIONS };
+    let (database, bytes) = open_database(later, &path, false).unwrap();
     assert_eq!(bytes, 11);
     drop(database);
     // Once is enough.
-    assert!(open_database(&path, false, &[upgrade]).is_ok());
+    assert!(open_database(later, &path, false).is_ok());
     let error = FileStore::open(directory.path()).unwrap_err();
     assert!(matches!(error, StoreError::Newer { found: 2, supported: 1, .. }), "{error}");
     assert!(error.to_string().contains("update everlink"));

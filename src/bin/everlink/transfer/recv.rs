@@ -2,14 +2,12 @@
 
 mod partial;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use everlink::signaling::Signaling as _;
 use everlink::{
-    ChannelReceiver, ChannelSender, ConnectionState, DurableConnection, DurableService, QueueConfig,
-    RecvError, ServiceConfig, ServiceEvent,
+    ChannelReceiver, ChannelSender, ConnectionState, DurableConnection, DurableService, RecvError,
+    ServiceEvent,
 };
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -21,9 +19,9 @@ use super::{Heard, LABEL, Stopped, Word, hear, hear_word, out_of_place, say, say
 use crate::args::Recv;
 use crate::failure::{Failure, complain};
 use crate::notices;
-use crate::output::{Output, is_broken_pipe};
+use crate::output::{Output, written};
+use crate::publish::publish;
 use crate::stop::Stop;
-use crate::whoami::identity;
 
 /// How long a sender may take to offer something.
 const OFFER_WITHIN: Duration = Duration::from_secs(10);
@@ -35,25 +33,11 @@ const MAX_GREETED: usize = 16;
 pub async fn run(args: Recv, output: Output) -> Result<(), Failure> {
     let mut stop = Stop::listen();
     let place = Place::new(&args)?;
-    let (identity, _) = identity(args.identity.as_deref())?;
-    let key = identity.public_key();
-    args.network.server.probe().await?;
-
-    let (user, service) = args.service;
-    let mut config = ServiceConfig::new(user, service);
-    config.token = args.token;
-    config.connection.queue = QueueConfig::lossless();
-    let client = args.network.client(identity, None);
-    let service = client.expose_service(config).await?;
-    let info = service.info();
-    let told = json!({
-        "event": "service", "uuid": info.uuid, "service": info.service, "key": key,
-        "server": args.network.server.url(), "expires_at": info.expires_at,
-    });
+    let published = publish(args.publish, None, |_| {}).await?;
     let receiving = async {
-        tell(output.line(&format!("service {}", info.uuid), told))?;
+        written(output.line(&format!("service {}", published.info.uuid), published.told.clone()))?;
         let mut desk = Desk { place, output, keep: args.keep, active: None };
-        desk.run(&service).await
+        desk.run(&published.service).await
     };
     let ended = tokio::select! {
         ended = receiving => ended,
@@ -62,24 +46,7 @@ pub async fn run(args: Recv, output: Output) -> Result<(), Failure> {
             false => Err(Failure::new("interrupted before a file was there", "start it again, and it goes on where it stopped")),
         },
     };
-    let withdrawn = service.stop().await;
-    client.shutdown().await;
-    ended?;
-    if let Err(error) = withdrawn {
-        complain(&format!(
-            "the server was not told of the end; the service vanishes when its lease ends: {error}"
-        ));
-    }
-    Ok(())
-}
-
-fn tell(written: io::Result<()>) -> Result<(), Failure> {
-    match written {
-        Err(error) if !is_broken_pipe(&error) => {
-            Err(Failure::new(format!("cannot write to stdout: {error}"), ""))
-        }
-        _ => Ok(()),
-    }
+    published.end(ended).await
 }
 
 /// Where files go.
@@ -269,7 +236,7 @@ impl Desk {
                     "resumed_from": received.from,
                 });
                 let person = format!("received {path} ({} bytes, sha256 {})", received.size, received.sha256);
-                return match tell(self.output.line(&person, program)) {
+                return match written(self.output.line(&person, program)) {
                     Ok(()) if self.keep => None,
                     told => Some(told),
                 };

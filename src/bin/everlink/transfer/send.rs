@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use everlink::signaling::Signaling as _;
 use everlink::{
-    ChannelReceiver, ChannelSender, Client, CloseReason, ConnectError, ConnectionConfig, ConnectionState,
-    DurableConnection, Identity, QueueConfig, RecvError,
+    ChannelReceiver, ChannelSender, Client, CloseReason, ConnectError, ConnectionState, DurableConnection,
+    Identity, RecvError,
 };
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -24,25 +24,22 @@ use crate::args::Send;
 use crate::connect::why;
 use crate::failure::{Failure, complain};
 use crate::notices;
-use crate::output::{Output, is_broken_pipe};
+use crate::output::{Output, written};
 use crate::stop::Stop;
 use crate::whoami::identity;
 
-/// How long to look for a host that the server knows and that does not answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 pub async fn run(args: Send, output: Output) -> Result<(), Failure> {
     let mut stop = Stop::listen();
-    let identity = match &args.identity {
+    let identity = match &args.reach.identity {
         Some(path) => identity(Some(path))?.0,
         None => Identity::generate(),
     };
     // What is wrong here is told before anybody is disturbed.
     let name = name(&args.file)?;
     Source::open(&args.file)?;
-    args.network.server.probe().await?;
+    args.reach.network.server.probe().await?;
 
-    let client = args.network.client(identity, None);
+    let client = args.reach.network.client(identity, None);
     let sending = sending(&args, &client, &name, output);
     let ended = tokio::select! {
         ended = sending => ended,
@@ -57,12 +54,7 @@ pub async fn run(args: Send, output: Output) -> Result<(), Failure> {
     let program = json!({
         "event": "sent", "name": name, "size": sent.size, "sha256": sent.sha256, "resumed_from": sent.from,
     });
-    match output.line(&person, program) {
-        Err(error) if !is_broken_pipe(&error) => {
-            Err(Failure::new(format!("cannot write to stdout: {error}"), ""))
-        }
-        _ => Ok(()),
-    }
+    written(output.line(&person, program))
 }
 
 /// The announced name: the last part of the path.
@@ -82,11 +74,7 @@ struct Sent {
 
 /// Connects and sends, again and again for as long as the receiver may come back.
 async fn sending(args: &Send, client: &Client, name: &str, output: Output) -> Result<Sent, Failure> {
-    let mut config = ConnectionConfig::default();
-    config.connect_timeout = PATIENCE;
-    config.queue = QueueConfig::lossless();
-    config.expect_peer = args.peer;
-    config.token.clone_from(&args.token);
+    let config = args.reach.config();
     // Until the receiver was there once, as `connect` does; later until it is there again.
     let mut patient = config.clone();
     patient.backoff.max = Duration::from_secs(3);
@@ -94,16 +82,16 @@ async fn sending(args: &Send, client: &Client, name: &str, output: Output) -> Re
     let mut gone_since: Option<Instant> = None;
     loop {
         let used = if gone_since.is_some() { &patient } else { &config };
-        let connecting = client.connect_with(args.target.clone(), used.clone());
+        let connecting = client.connect_with(args.reach.target.clone(), used.clone());
         let connected = match gone_since {
-            None => connecting.await.map_err(|error| why(error, &args.target)),
+            None => connecting.await.map_err(|error| why(error, &args.reach.target)),
             Some(since) => match tokio::time::timeout_at(since + args.wait, connecting).await {
                 // Its host is being started, perhaps.
                 Ok(Err(ConnectError::ServiceNotFound)) if since.elapsed() < args.wait => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                     continue;
                 }
-                Ok(connected) => connected.map_err(|error| why(error, &args.target)),
+                Ok(connected) => connected.map_err(|error| why(error, &args.reach.target)),
                 Err(_) => Err(too_long(args.wait)),
             },
         };

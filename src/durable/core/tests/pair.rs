@@ -1,5 +1,8 @@
 //! A dialing and an accepting session with a simulated network between them.
 
+mod apps;
+mod processes;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -8,14 +11,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::*;
-use crate::config::{ChannelConfig, ConnectionConfig};
-use crate::durable::SendOptions;
+use crate::config::ConnectionConfig;
 use crate::durable::dialer::DialFailure;
-use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState, Events};
-use crate::error::{CloseReason, DialError, SendError};
+use crate::durable::events::{ConnectionEvent, ConnectionState, Events};
+use crate::error::DialError;
 use crate::identity::Identity;
 use crate::link::{Binding, LinkError};
-use crate::message::Message;
 use crate::runtime::Instant;
 use crate::store::{Batch, MemoryStore, Store as _};
 
@@ -213,75 +214,6 @@ impl Pair {
     /// The wall clock, which steps with the other.
     fn clock(&self) -> WallClock {
         WallClock { at: self.now, millis: 1_000_000_000_000 }
-    }
-
-    /// The process of one side dies: what was not written is gone. Its links are dead without a
-    /// word, or with one.
-    pub fn crash(&mut self, side: Side, silent: bool) {
-        if std::mem::replace(&mut self.dead[index(side)], true) {
-            return;
-        }
-        // The disk may have it all the same, though nobody heard.
-        if let Some((_, batch)) = self.storing[index(side)].take()
-            && let Some(stores) = &self.stores
-            && self.rng.random()
-        {
-            stores[index(side)].apply_now(batch).expect("it takes everything");
-        }
-        if side == Dialer {
-            self.dials.clear();
-        }
-        let at = self.now;
-        for link in self.links.values_mut() {
-            link.ends[index(side)] = false;
-            link.to[index(side)].clear();
-            if !silent && link.ends[index(side.other())] {
-                link.to[index(side.other())].clear();
-                link.down[index(side.other())].get_or_insert(at);
-            }
-        }
-        // A host hangs up where no HELLO comes.
-        let greeted = |link: &Link| link.adopted || link.ends[index(Dialer)];
-        self.links.retain(|_, link| link.ends != [false, false] && greeted(link));
-        *self.end(side) = End::new();
-    }
-
-    /// The process of one side starts again.
-    pub fn restart(&mut self, side: Side) {
-        if !std::mem::take(&mut self.dead[index(side)]) {
-            return;
-        }
-        let store = &self.stores.as_ref().expect("there are stores")[index(side)];
-        let identity = self.identities[index(side)].clone();
-        let records = store.load(&identity_prefix(&identity.public_key())).expect("it can be read");
-        let (mut saved, bad) = SavedSession::read(records);
-        assert!(bad.is_empty(), "records that cannot be read: {bad:?}");
-        assert!(saved.len() <= 1, "one session became several");
-        let (clock, now, seed, config) = (self.clock(), self.now, self.rng.random(), self.config.clone());
-        if side == Acceptor {
-            let config = self.acceptor_config.clone().unwrap_or(config);
-            self.acceptor.session = saved.pop().map(|saved| {
-                Session::restore(identity, config, saved, clock, now, seed).expect("it can be read")
-            });
-        } else {
-            let mut session = match saved.pop() {
-                Some(saved) => {
-                    Session::restore(identity, config, saved, clock, now, seed).expect("it can be read")
-                }
-                None => {
-                    let mut session = Session::dialer(identity, config, now, seed);
-                    session.keep(TARGET, clock);
-                    session
-                }
-            };
-            session.start(now);
-            self.dialer.session = Some(session);
-        }
-        self.drain(side);
-    }
-
-    pub fn is_dead(&self, side: Side) -> bool {
-        self.dead[index(side)]
     }
 
     /// A write that is done.
@@ -513,34 +445,6 @@ impl Pair {
         &self.identities[index(side)]
     }
 
-    pub fn close(&mut self, side: Side) {
-        let now = self.now;
-        self.session(side).close(now);
-        self.drain(side);
-    }
-
-    pub fn close_channel(&mut self, side: Side, channel: ChannelId) {
-        self.session(side).close_channel(channel);
-        self.drain(side);
-    }
-
-    pub fn accept(&mut self, side: Side) -> Option<ChannelId> {
-        self.session(side).accept()
-    }
-
-    /// Which message was acknowledged, or why it will not be; `None` while it is open.
-    pub fn fate(&mut self, side: Side, channel: ChannelId, seq: u64) -> Option<Result<(), SendError>> {
-        self.session(side).fate(channel, seq)
-    }
-
-    pub fn close_reason(&mut self, side: Side) -> Option<CloseReason> {
-        self.session(side).close_reason().cloned()
-    }
-
-    pub fn channel_events(&mut self, side: Side, channel: ChannelId) -> Events<ChannelEvent> {
-        self.session(side).signals(channel).expect("it is open").events.subscribe()
-    }
-
     fn dial_step(&mut self) -> bool {
         let now = self.now;
         let timeout = self.config.connect_timeout;
@@ -766,82 +670,6 @@ impl Pair {
             self.now = self.now.max(next);
         }
         panic!("it never happens: {:?} / {:?}", self.dialer.states.last(), self.acceptor.states.last());
-    }
-
-    // ------------------------------------------------- what applications do
-
-    pub fn open(&mut self, side: Side, label: &str) -> ChannelId {
-        self.open_with(side, label, ChannelConfig::default())
-    }
-
-    pub fn open_with(&mut self, side: Side, label: &str, config: ChannelConfig) -> ChannelId {
-        let id = self.session(side).open(label, config).expect("a new channel");
-        self.drain(side);
-        id
-    }
-
-    /// A channel that both sides have open under one label.
-    pub fn channel(&mut self, label: &str) -> (ChannelId, ChannelId) {
-        (self.open(Dialer, label), self.open(Acceptor, label))
-    }
-
-    pub fn send(&mut self, side: Side, channel: ChannelId, message: impl Into<Message>) -> Option<u64> {
-        self.send_with(side, channel, message, &SendOptions::new())
-    }
-
-    pub fn send_with(
-        &mut self,
-        side: Side,
-        channel: ChannelId,
-        message: impl Into<Message>,
-        options: &SendOptions,
-    ) -> Option<u64> {
-        let now = self.now;
-        let terms = options.terms(now).expect("good options");
-        let sent = self.session(side).send(channel, message.into(), &terms, now);
-        self.drain(side);
-        sent.ok()?.ok()
-    }
-
-    /// Like the handle's `recv`: asking for the next message acknowledges the one before.
-    pub fn recv(&mut self, side: Side, channel: ChannelId) -> Option<Message> {
-        let now = self.now;
-        let end = self.end(side);
-        let session = end.session.as_mut()?;
-        let reader = end.readers.entry(channel).or_default();
-        let consumed = session.consumed(channel);
-        if let (Some(last), Some(consumed)) = (reader.last.take(), &consumed)
-            && consumed.mark(last)
-        {
-            session.handle_consumed(now, false);
-        }
-        if reader.batch.is_empty() {
-            session.take(channel, &mut reader.batch);
-        }
-        let next = reader.batch.pop_front();
-        if let Some(delivery) = &next {
-            reader.last = Some((delivery.seq, cost(&delivery.message)));
-        }
-        self.drain(side);
-        next.map(|delivery| delivery.message)
-    }
-
-    /// Acknowledges what was received last, without asking for more.
-    pub fn acknowledge(&mut self, side: Side, channel: ChannelId) {
-        let now = self.now;
-        let end = self.end(side);
-        let Some(session) = &mut end.session else { return };
-        if let Some(last) = end.readers.entry(channel).or_default().last.take()
-            && let Some(consumed) = session.consumed(channel)
-        {
-            consumed.mark(last);
-            session.handle_consumed(now, true);
-        }
-        self.drain(side);
-    }
-
-    pub fn recv_all(&mut self, side: Side, channel: ChannelId) -> Vec<Message> {
-        std::iter::from_fn(|| self.recv(side, channel)).collect()
     }
 
     pub fn set_network(&mut self, up: bool) {

@@ -194,7 +194,9 @@ impl World {
                 break;
             }
         }
-        self.pair.run(Duration::from_secs(1));
+        // Long enough to notice that a link is gone that only seemed to answer: 10 s at most, where the
+        // blackout was taken for a long round trip.
+        self.pair.run(Duration::from_secs(12));
         for (_, flow) in &mut self.flows {
             for event in drained(&mut flow.events) {
                 if let ChannelEvent::Gap { from, to, .. } = event {
