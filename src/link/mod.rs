@@ -181,7 +181,10 @@ pub trait Link: MaybeSend + MaybeSync + 'static {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
-fn no_restart() -> LinkError {
+/// Whether any transport of this platform has links that can be brought to other addresses.
+pub(crate) const RESTARTS: bool = cfg!(not(target_arch = "wasm32"));
+
+pub(crate) fn no_restart() -> LinkError {
     LinkError::Failed("this link cannot be restarted".to_owned())
 }
 

@@ -106,6 +106,11 @@ impl Dialer for SignaledDialer {
 
     fn restart(&self, restart: Restart) -> BoxFuture<'static, Result<(), DialFailure>> {
         let inner = self.inner.clone();
+        if !crate::link::RESTARTS {
+            // Known beforehand, so that a page need not load what does it.
+            let failure = inner.failure(crate::link::no_restart().into());
+            return Box::pin(std::future::ready(Err(failure)));
+        }
         let (opened, way) = oneshot::channel();
         // The dial that follows opens one. Of several restarts the newest counts.
         *inner.restart.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
