@@ -81,6 +81,11 @@ pub struct Serve {
     /// it they are kept in memory.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Where the npm package's files are, for the page /try, on which two browsers talk: `web/dist` of
+    /// the sources after `bash web/build.sh`, or `node_modules/everlink/dist`. The default is the
+    /// directory `web` beside this program, as in a release. Without it the page says what is missing.
+    #[arg(long, value_name = "DIR")]
+    pub web: Option<PathBuf>,
 }
 
 /// Expose a service, and print what its peers send.

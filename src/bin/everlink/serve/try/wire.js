@@ -1,0 +1,21 @@
+// The link as it is drawn between the two sides.
+
+const wire = document.getElementById('wire');
+const still = matchMedia('(prefers-reduced-motion: reduce)');
+const narrow = matchMedia('(max-width: 820px)');
+
+/** The most dots on their way at a time. */
+const MOST = 24;
+
+/** Draws a message on its way; `back` is from the second side to the first. */
+export function pulse(back) {
+    if (still.matches || document.hidden || wire.querySelectorAll('.pulse').length >= MOST) return;
+    const dot = document.createElement('i');
+    dot.className = 'pulse';
+    dot.style.setProperty('--from', back ? 'var(--b)' : 'var(--a)');
+    wire.append(dot);
+    const way = ['0%', '100%'];
+    if (back) way.reverse();
+    dot.animate({ [narrow.matches ? 'top' : 'left']: way }, { duration: 420, easing: 'cubic-bezier(.4, 0, .6, 1)' })
+        .finished.finally(() => dot.remove());
+}
