@@ -138,7 +138,7 @@ impl Pages {
         // `/try/` is meant for `/try`. Said relatively, as a proxy may have taken a prefix away.
         let name = path.strip_suffix('/').filter(|path| self.0.contains_key(*path))?.rsplit('/').next()?;
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
         let to = HeaderValue::from_str(&format!("../{name}")).ok()?;
         response.headers_mut().insert(header::LOCATION, to);
         Some(response)

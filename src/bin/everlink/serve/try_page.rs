@@ -52,8 +52,7 @@ impl Package {
     }
 
     fn read(directory: &Path) -> Result<Self, Failure> {
-        let todo =
-            "build it with `bash web/build.sh` and give `web/dist`, or give `node_modules/everlink/dist`";
+        let todo = "build it with `bash web/build.sh`, and give `web/dist` with --web";
         let wrong = |why: String| {
             Failure::new(format!("no package of everlink in {}: {why}", directory.display()), todo)
         };

@@ -1,12 +1,11 @@
 // Cuts the links of this page as a pulled cable does: packets vanish both ways, and nobody is told.
 //
 // The browser gives no way to do that, so this stands between the page and its data channels. What was cut stays
-// dead, as a link with holes in it must not come back. While `hold`ing, new links are made but carry nothing: what
-// they were to carry waits, and goes on its way with `release`. Import it before anything makes a peer connection.
+// dead, as a link with holes in it must not come back. Import it before anything makes a peer connection.
 
 const Native = globalThis.RTCPeerConnection;
-const alive = new Set();
-const frozen = new Set();
+/** Channels with a word about each: whether it carries anything. */
+const links = new Set();
 let holding = false;
 
 if (Native) {
@@ -20,58 +19,33 @@ if (Native) {
 }
 
 function watch(channel) {
-    const link = { channel, state: holding ? 'frozen' : 'alive', out: [], in: [] };
-    (holding ? frozen : alive).add(link);
+    const link = { channel, dead: false };
+    links.add(link);
     const send = channel.send.bind(channel);
     channel.send = (data) => {
-        if (link.state === 'alive') send(data);
-        // A copy: its owner may use the memory again.
-        else if (link.state === 'frozen') link.out.push(data.slice());
+        if (!link.dead) send(data);
     };
-    // The first listener, so that it decides what the others hear.
+    // The first listeners, so that they decide what the others hear.
+    channel.addEventListener('open', () => (link.dead = holding));
     channel.addEventListener('message', (event) => {
-        if (link.state === 'alive') return;
-        if (link.state === 'frozen') link.in.push(event.data);
-        event.stopImmediatePropagation();
+        if (link.dead) event.stopImmediatePropagation();
     });
-    channel.addEventListener('close', () => {
-        link.state = 'dead';
-        alive.delete(link);
-        frozen.delete(link);
-    });
-    link.thaw = () => {
-        if (link.state !== 'frozen') return;
-        link.state = 'alive';
-        alive.add(link);
-        for (const data of link.in.splice(0)) channel.dispatchEvent(new MessageEvent('message', { data }));
-        for (const data of link.out.splice(0)) if (channel.readyState === 'open') send(data);
-    };
+    channel.addEventListener('close', () => links.delete(link));
 }
 
 /** Cuts every link of this page. Those that are being made are none yet. */
 export function cut() {
-    for (const link of alive) {
-        if (link.channel.readyState === 'connecting') continue;
-        link.state = 'dead';
-        alive.delete(link);
-    }
+    for (const link of links) if (link.channel.readyState !== 'connecting') link.dead = true;
 }
 
-/** Cuts every link, and those that are made from now on carry nothing. */
+/** Cuts every link, and each that comes about until it is let go. */
 export function hold() {
     holding = true;
     cut();
-    for (const link of alive) {
-        link.state = 'frozen';
-        frozen.add(link);
-    }
-    alive.clear();
 }
 
-/** What was made meanwhile goes on. */
+/** Lets new links live. Those that came about dead are closed, so that nobody waits for them. */
 export function release() {
     holding = false;
-    const links = [...frozen];
-    frozen.clear();
-    for (const link of links) link.thaw();
+    for (const link of [...links]) if (link.dead) link.channel.close();
 }

@@ -2,7 +2,7 @@
 
 import { cut, hold, release } from './cut.js';
 import { drawn } from './qr.js';
-import { Side } from './side.js';
+import { Side, store, stored } from './side.js';
 import { pulse } from './wire.js';
 
 const $ = (id) => document.getElementById(id);
@@ -15,7 +15,7 @@ const SERVICE = 'try@1.0.0';
 const OPTIONS = {
     queue: 'lossless',
     liveness: { idleProbe: 300, suspectAfter: 400 },
-    backoff: { base: 200, max: 1500, maxAttempts: null },
+    backoff: { base: 200, max: 500, maxAttempts: null },
     onSessionLost: 'start-fresh',
     parkFor: 600_000,
 };
@@ -40,8 +40,17 @@ function makeSide(id, letter, name) {
         typed: () => id === typist?.id && stopTyping(),
         state: () => showLink(),
         event: (event) => happened(event),
+        closed: (reason) => closed(id, reason),
     });
     return sides[id];
+}
+
+/** A connection ended for good; says whether its side shall be free for the next. */
+function closed(id, reason) {
+    const mode = document.body.dataset.mode;
+    // Somebody came by the link and took the place of the other side on this page.
+    if (id === 'b' && mode === 'two' && reason.code === 'peer') choose('host');
+    return mode !== 'guest';
 }
 
 function here() {
@@ -77,7 +86,8 @@ function showRecovery(after, note, again) {
     $('recovery').textContent = time.replace('less than', '<');
     $('recovery-note').textContent = note;
     $('recovery').classList.add('good');
-    tell(`The link is back after ${time}. ${again === 1 ? '1 message was' : `${again} messages were`} sent again, none is lost.`);
+    const told = again === 0 ? 'Nothing' : again === 1 ? '1 message was sent again, none' : `${again} messages were sent again, none`;
+    tell(`The link is back after ${time}. ${told} is lost.`);
 }
 
 function replayed() {
@@ -109,6 +119,7 @@ $('hold').addEventListener('change', () => {
     } else {
         begin('from letting it heal');
         release();
+        for (const side of here()) side.hurry();
     }
     showLink();
 });
@@ -176,23 +187,13 @@ function trouble(error) {
 
 /** The host of this tab, the same after a reload, so that its link stays good. */
 async function identity() {
-    let saved = [];
-    try {
-        saved = JSON.parse(sessionStorage.getItem('everlink-try')) ?? [];
-    } catch {
-        // Storage may be forbidden; then a reload makes a new link.
-    }
-    let [user, secret] = saved;
+    let [user, secret] = JSON.parse(stored('everlink-try')) ?? [];
     if (!/^try-[0-9a-f]{12}$/.test(user) || secret?.length !== 32) {
         const random = (length) => [...crypto.getRandomValues(new Uint8Array(length))];
         user = `try-${random(6).map((byte) => byte.toString(16).padStart(2, '0')).join('')}`;
         secret = random(32);
     }
-    try {
-        sessionStorage.setItem('everlink-try', JSON.stringify([user, secret]));
-    } catch {
-        // As above.
-    }
+    store('everlink-try', JSON.stringify([user, secret]));
     return { user, identity: await everlink.Identity.fromSecret(Uint8Array.from(secret)) };
 }
 
@@ -204,7 +205,8 @@ async function startHost() {
     void (async () => {
         for await (const connection of service) {
             if (document.body.dataset.mode === 'host') {
-                $('how').textContent = 'Another device is here. Type on either, and cut the link.';
+                $('invite').classList.add('met');
+                $('how').textContent = 'It is here. Type on either, and cut the link while you do.';
             }
             void side.attach(connection);
         }
@@ -235,8 +237,14 @@ function showInvite() {
 
 let changing = Promise.resolve();
 
+function choose(mode) {
+    document.querySelector(`[name="mode"][value="${mode}"]`).checked = true;
+    changeMode(mode);
+}
+
 function changeMode(mode) {
     document.body.dataset.mode = mode;
+    store('everlink-try-mode', mode);
     $('b').hidden = mode !== 'two';
     $('invite').hidden = mode !== 'host';
     if ($('hold').checked) $('hold').click();
@@ -267,6 +275,9 @@ $('copy').addEventListener('click', async () => {
 });
 
 async function start() {
+    if (typeof RTCPeerConnection === 'undefined') {
+        throw new Error('This browser has no WebRTC, or it is switched off: try another, such as Firefox, Chromium or Safari.');
+    }
     everlink = await import('./lib/index.js');
     await everlink.load(new URL('./lib/everlink_bg.wasm', import.meta.url));
     const room = location.hash.slice(1).toLowerCase();
@@ -276,19 +287,16 @@ async function start() {
         document.body.dataset.mode = 'guest';
         $('modes').hidden = true;
         $('b').hidden = true;
+        $('far').hidden = false;
         $('lede').textContent = 'You are the other side. Type here and see it there; cut the link on either, and lose nothing.';
         await startGuest('a', 'B', 'This side', room);
         return;
     }
     makeSide('b', 'B', 'The other side');
     await startHost();
-    await startGuest('b', 'B', 'The other side', service.uuid);
+    choose(stored('everlink-try-mode') === 'host' ? 'host' : 'two');
 }
 
 addEventListener('hashchange', () => location.reload());
-// A tab that is closed says so, instead of leaving the other side to wait.
-addEventListener('pagehide', (event) => {
-    if (!event.persisted) for (const side of Object.values(sides)) void side.leave().catch(() => {});
-});
 
 start().catch(trouble);

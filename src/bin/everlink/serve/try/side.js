@@ -9,6 +9,23 @@ const WORDS = {
     ended: 'Ended',
 };
 
+/** What this tab has kept, if it may keep anything. */
+export function stored(key) {
+    try {
+        return sessionStorage.getItem(key);
+    } catch {
+        return null;
+    }
+}
+
+export function store(key, value) {
+    try {
+        sessionStorage.setItem(key, value);
+    } catch {
+        // Then a reload forgets it.
+    }
+}
+
 export class Side {
     #root;
     #mine;
@@ -22,6 +39,8 @@ export class Side {
     /** What earlier connections of this side counted. */
     #past = { sent: 0, received: 0, lost: 0, doubled: 0, replayed: 0, links: 0 };
     #were = {};
+    #saved = '';
+    #key;
 
     constructor(root, letter, name, hooks) {
         this.#root = root;
@@ -33,6 +52,9 @@ export class Side {
         this.#mine = root.querySelector('.mine');
         this.#theirs = root.querySelector('.theirs');
         this.#state = root.querySelector('.state');
+        // A reload of the page keeps what was written.
+        this.#key = `everlink-try-${letter}`;
+        this.#mine.value = this.#saved = stored(this.#key) ?? '';
         this.#mine.addEventListener('input', () => {
             hooks.typed();
             this.#say();
@@ -64,6 +86,11 @@ export class Side {
         this.#connection = undefined;
         this.#show('waiting');
         await connection?.close();
+    }
+
+    /** Looks for a new link now. */
+    hurry() {
+        this.#connection?.reconnectNow();
     }
 
     /** Writes what a person might. */
@@ -103,6 +130,7 @@ export class Side {
 
     /** Shows its counts. */
     refresh() {
+        if (this.#mine.value !== this.#saved) store(this.#key, (this.#saved = this.#mine.value));
         const counts = this.counts;
         const put = (name, value) => (this.#root.querySelector(name).textContent = value.toLocaleString('en'));
         put('.sent', counts.sent);
@@ -149,7 +177,7 @@ export class Side {
         for await (const event of connection.events()) {
             if (this.#connection !== connection) return;
             if (event.type === 'connected' && event.resumed) this.#flash();
-            if (event.type === 'session-lost') this.#talk?.restate();
+            if (event.type === 'session-lost') this.#talk?.ask();
             this.#hooks.event(event);
         }
     }
@@ -160,6 +188,7 @@ export class Side {
             if (state.type === 'connected') this.#linked = true;
             const known = { connecting: 'waiting', connected: 'live', reconnecting: 'cut', closed: 'ended' };
             this.#show(known[state.type] ?? 'waiting', state.reason?.message);
+            if (state.type === 'closed' && this.#hooks.closed(state.reason)) await this.leave();
         }
     }
 

@@ -29,12 +29,12 @@ export class Talk {
     constructor(channel, mine) {
         this.#channel = channel;
         this.#mine = mine;
-        this.restate();
+        this.ask();
     }
 
-    /** Says it all again, to somebody who forgot it. */
-    restate() {
-        this.#send({ text: this.#mine });
+    /** Says it all, and asks the other side to do so: one of them may have forgotten. */
+    ask() {
+        this.#send({ text: this.#mine, ask: true });
     }
 
     /** Says what has changed. */
@@ -77,6 +77,7 @@ export class Talk {
         if (!whole(said?.n, Number.MAX_SAFE_INTEGER)) return;
         if (typeof said.text === 'string') {
             this.theirs = said.text.slice(0, MAX_TEXT);
+            if (said.ask === true) this.#send({ text: this.#mine });
         } else {
             if (this.#expected === undefined) return;
             if (said.n < this.#expected) {
