@@ -10,7 +10,6 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /** This page is /try; the server is one level up, below whatever prefix a proxy has put there. */
 const SIGNALING = new URL('.', location.href).href.replace(/\/$/, '');
-const SERVICE = 'try@1.0.0';
 // Nobody types all the time, and a cut is to be seen all the same: so it asks three times a second.
 const OPTIONS = {
     queue: 'lossless',
@@ -185,23 +184,40 @@ function trouble(error) {
     $('trouble').hidden = false;
 }
 
-/** The host of this tab, the same after a reload, so that its link stays good. */
-async function identity() {
-    let [user, secret] = JSON.parse(stored('everlink-try')) ?? [];
-    if (!/^try-[0-9a-f]{12}$/.test(user) || secret?.length !== 32) {
-        const random = (length) => [...crypto.getRandomValues(new Uint8Array(length))];
-        user = `try-${random(6).map((byte) => byte.toString(16).padStart(2, '0')).join('')}`;
-        secret = random(32);
+const hex = (bytes) => bytes.map((byte) => byte.toString(16).padStart(2, '0')).join('');
+const random = (length) => [...crypto.getRandomValues(new Uint8Array(length))];
+
+/** The user of this browser, so that it takes one name at the server and not one for each tab. */
+async function user() {
+    const where = ['everlink-try', 'localStorage'];
+    let [name, secret] = parsed(stored(...where)) ?? [];
+    if (!/^try-[0-9a-f]{12}$/.test(name) || secret?.length !== 32) {
+        [name, secret] = [`try-${hex(random(6))}`, random(32)];
+        store(where[0], JSON.stringify([name, secret]), where[1]);
     }
-    store('everlink-try', JSON.stringify([user, secret]));
-    return { user, identity: await everlink.Identity.fromSecret(Uint8Array.from(secret)) };
+    return { name, identity: await everlink.Identity.fromSecret(Uint8Array.from(secret)) };
+}
+
+/** The service of this tab, the same after a reload, so that its link stays good. */
+function room() {
+    let tab = stored('everlink-try-tab');
+    if (!/^[0-9a-f]{8}$/.test(tab)) store('everlink-try-tab', (tab = hex(random(4))));
+    return `try-${tab}@1.0.0`;
+}
+
+function parsed(text) {
+    try {
+        return JSON.parse(text);
+    } catch {
+        return null;
+    }
 }
 
 async function startHost() {
     const side = makeSide('a', 'A', 'This side');
-    const { user, identity: who } = await identity();
-    host = await everlink.Client.create({ signaling: SIGNALING, identity: who });
-    service = await host.exposeService({ user, service: SERVICE, ...OPTIONS });
+    const { name, identity } = await user();
+    host = await everlink.Client.create({ signaling: SIGNALING, identity });
+    service = await host.exposeService({ user: name, service: room(), ...OPTIONS });
     void (async () => {
         for await (const connection of service) {
             if (document.body.dataset.mode === 'host') {
@@ -280,16 +296,16 @@ async function start() {
     }
     everlink = await import('./lib/index.js');
     await everlink.load(new URL('./lib/everlink_bg.wasm', import.meta.url));
-    const room = location.hash.slice(1).toLowerCase();
+    const uuid = location.hash.slice(1).toLowerCase();
     setInterval(refresh, 250);
-    if (room) {
-        if (!UUID.test(room)) throw new Error('This link is not complete: after the # there must be the name of a room.');
+    if (uuid) {
+        if (!UUID.test(uuid)) throw new Error('This link is not complete: after the # there must be the name of a room.');
         document.body.dataset.mode = 'guest';
         $('modes').hidden = true;
         $('b').hidden = true;
         $('far').hidden = false;
         $('lede').textContent = 'You are the other side. Type here and see it there; cut the link on either, and lose nothing.';
-        await startGuest('a', 'B', 'This side', room);
+        await startGuest('a', 'B', 'This side', uuid);
         return;
     }
     makeSide('b', 'B', 'The other side');

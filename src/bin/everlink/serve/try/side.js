@@ -9,18 +9,18 @@ const WORDS = {
     ended: 'Ended',
 };
 
-/** What this tab has kept, if it may keep anything. */
-export function stored(key) {
+/** What this tab has kept (or, of `localStorage`, this browser), if it may keep anything. */
+export function stored(key, where = 'sessionStorage') {
     try {
-        return sessionStorage.getItem(key);
+        return globalThis[where].getItem(key);
     } catch {
         return null;
     }
 }
 
-export function store(key, value) {
+export function store(key, value, where = 'sessionStorage') {
     try {
-        sessionStorage.setItem(key, value);
+        globalThis[where].setItem(key, value);
     } catch {
         // Then a reload forgets it.
     }
