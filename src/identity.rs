@@ -99,6 +99,10 @@ pub(crate) enum Domain {
     Offer,
     /// A peer's session description.
     Answer,
+    /// A peer's wish to begin ICE anew on a live link.
+    Restart,
+    /// A host's consent to it.
+    RestartAnswer,
     /// The dialing side of a session handshake.
     Hello,
     /// The accepting side of a session handshake.
@@ -117,6 +121,8 @@ impl Domain {
             Self::Request => b"everlink/request/1",
             Self::Offer => b"everlink/offer/1",
             Self::Answer => b"everlink/answer/1",
+            Self::Restart => b"everlink/restart/1",
+            Self::RestartAnswer => b"everlink/restart-answer/1",
             Self::Hello => b"everlink/hello/1",
             Self::Welcome => b"everlink/welcome/1",
             Self::Refuse => b"everlink/refuse/1",

@@ -15,7 +15,7 @@ use everlink::signaling::MemorySignaling;
 use everlink::testkit::{Happened, History, UdpProxy, Way, check};
 use everlink::{
     Client, ConnectionConfig, ConnectionEvent, ConnectionState, DurableChannel, DurableConnection, Identity,
-    Target,
+    RecoveryRung, Target,
 };
 
 struct Pair {
@@ -105,6 +105,53 @@ async fn a_link_outlives_a_new_port() {
         pair.end().await;
     })
     .await;
+}
+
+/// Changes the port under which the peer is seen, `rounds` times, at this round trip; tells how long
+/// it took to recover, and by what.
+async fn moved(seed: u64, round_trip: Duration, rounds: u32) -> Vec<(Duration, RecoveryRung)> {
+    let pair = Pair::new(seed).await;
+    let (mut ours, mut theirs) = pair.channel("c");
+    pair.proxy.update(Way::Both, |faults| faults.delay = round_trip / 2);
+    let mut events = pair.at_peer.events();
+    let mut recoveries = Vec::new();
+    for round in 0..rounds {
+        // The round trip is known from there, and not from before the delay.
+        for number in 0..16 {
+            send_numbers(&ours, round * 16 + number..round * 16 + number + 1).await;
+            expect_numbers(&mut theirs, round * 16 + number..round * 16 + number + 1).await;
+        }
+        assert!(pair.proxy.rebind() > 0);
+        pair.peer.network_changed();
+        send_numbers(&theirs, round..round + 1).await;
+        expect_numbers(&mut ours, round..round + 1).await;
+        loop {
+            if let ConnectionEvent::Recovered(recovery) = events.next().await.expect("open") {
+                eprintln!("round trip {round_trip:?}: {:?} after {:?}", recovery.rung, recovery.after);
+                recoveries.push((recovery.after, recovery.rung));
+                break;
+            }
+        }
+    }
+    pair.end().await;
+    recoveries
+}
+
+/// A fresh link needs seven round trips and more, a restart three.
+#[tokio::test]
+async fn on_a_long_way_a_restart_of_the_link_comes_before_a_fresh_one() {
+    bounded(async {
+        let recoveries = moved(3, Duration::from_millis(100), 10).await;
+        let restarts = recoveries.iter().filter(|(_, rung)| *rung == RecoveryRung::IceRestart);
+        assert!(restarts.count() >= 8, "{recoveries:?}");
+    })
+    .await;
+}
+
+/// A fresh link takes some milliseconds here, and the restart waits for the old path to answer.
+#[tokio::test]
+async fn whichever_comes_first_on_a_short_way_the_other_is_left_and_nothing_is_lost() {
+    bounded(async { assert_eq!(moved(4, Duration::ZERO, 10).await.len(), 10) }).await;
 }
 
 /// Prints what happens to a connection, and counts its alarms.

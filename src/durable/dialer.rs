@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::DialError;
 use crate::identity::PublicKey;
 use crate::link::{Link, LinkError};
-use crate::runtime::{BoxFuture, MaybeSend, MaybeSync};
+use crate::runtime::{BoxFuture, Instant, MaybeSend, MaybeSync};
 
 /// Makes links to one peer.
 pub(crate) trait Dialer: MaybeSend + MaybeSync + 'static {
@@ -15,11 +15,11 @@ pub(crate) trait Dialer: MaybeSend + MaybeSync + 'static {
     fn dial(&self, attempt: u32) -> BoxFuture<'static, Result<Dialed, DialFailure>>;
 
     /// Brings a live link to the addresses that the machine has now, by an ICE restart or the like.
-    /// `Ok` says that it was done, which is no proof that the link answers. Not every dialer can;
-    /// by default it fails at once, and the fresh link that is dialed beside has to do. Dropping
-    /// the future gives it up.
-    fn restart(&self, link: Arc<dyn Link>) -> BoxFuture<'static, Result<(), DialFailure>> {
-        drop(link);
+    /// `Ok` says that there is a path again, which is no proof that the link answers. Not every dialer can;
+    /// by default it fails at once, and the fresh link that is dialed beside has to do. It may take
+    /// a dial that begins later to get through. Dropping the future gives it up; it ends by itself in seconds.
+    fn restart(&self, restart: Restart) -> BoxFuture<'static, Result<(), DialFailure>> {
+        drop(restart);
         let error = DialError::Link(LinkError::Failed("this link cannot be restarted".into()));
         Box::pin(async move { Err(DialFailure { error, permanent: true, retry_after: None }) })
     }
@@ -30,6 +30,22 @@ pub(crate) trait Dialer: MaybeSend + MaybeSync + 'static {
     /// second. Dropping it ends them.
     fn reachable(&self) -> BoxFuture<'static, ()>;
 }
+
+/// A link to be restarted.
+pub(crate) struct Restart {
+    /// The link.
+    pub(crate) link: Arc<dyn Link>,
+    /// When the old path had its chance to answer. A restart interrupts what the link carries, so
+    /// the other end must not hear of it before.
+    pub(crate) not_before: Instant,
+    /// Whether the old path has not answered yet. Asked before the other end hears of it.
+    pub(crate) is_wanted: Box<dyn IsWanted>,
+}
+
+/// See [`Restart::is_wanted`].
+pub(crate) trait IsWanted: Fn() -> bool + MaybeSend + MaybeSync {}
+
+impl<F: Fn() -> bool + MaybeSend + MaybeSync> IsWanted for F {}
 
 /// A link that was made.
 pub(crate) struct Dialed {

@@ -6,12 +6,13 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::sync::mpsc;
 
 use super::core::{DialId, Hello, LinkId, LinkInfo, Output, Session};
-use super::dialer::{DialFailure, Dialed, Dialer};
+use super::dialer::{DialFailure, Dialed, Dialer, Restart};
 use super::events::ConnectionEvent;
 use super::shared::Shared;
 use crate::link::{Link, LinkError, LinkEvent};
@@ -80,6 +81,10 @@ fn send(link: &Arc<dyn Link>, packet: BytesMut) -> BoxFuture<'static, Result<(),
     Box::pin(async move { link.send(packet).await })
 }
 
+/// What an end may take to acknowledge a probe, besides the round trip.
+const PROBE_ANSWERED: Duration = Duration::from_millis(15);
+/// A path slower than this is not waited for.
+const SLOW_PATH: Duration = Duration::from_millis(300);
 /// Packets taken in one go, before what they led to is carried out.
 const BATCH: usize = 32;
 
@@ -168,8 +173,11 @@ impl Driver {
                 Output::Restart(id) => {
                     if let Some(dialer) = &self.dialer
                         && let Some(attached) = self.link.as_ref().filter(|attached| attached.id == id)
+                        // One at a time: a link in doubt comes to be taken for dead.
+                        && self.restarting.is_none()
                     {
-                        self.restarting = Some((id, dialer.restart(attached.link.clone())));
+                        let restart = self.restart(id, attached.link.clone());
+                        self.restarting = Some((id, dialer.restart(restart)));
                     }
                 }
                 Output::Hangup(id) => {
@@ -218,6 +226,16 @@ impl Driver {
         }
     }
 
+    fn restart(&self, id: LinkId, link: Arc<dyn Link>) -> Restart {
+        let patience = match link.is_stranded() {
+            true => Duration::ZERO,
+            false => self.shared.lock().least_rtt().min(SLOW_PATH).mul_f64(1.2) + PROBE_ANSWERED,
+        };
+        let shared = Arc::downgrade(&self.shared);
+        let is_wanted = move || shared.upgrade().is_some_and(|shared| shared.lock().wants_restart(id));
+        Restart { link, not_before: runtime::now() + patience, is_wanted: Box::new(is_wanted) }
+    }
+
     fn tell_figures(&mut self, session: &Session) {
         self.told.counted(session.counters());
         let now = runtime::now();
@@ -240,13 +258,12 @@ impl Driver {
         progress |= self.poll_received(cx);
         progress |= self.poll_adopted(cx);
         progress |= self.poll_dialed(cx);
-        if let Some((link, restart)) = &mut self.restarting
+        if let Some((_, restart)) = &mut self.restarting
             && let Poll::Ready(result) = restart.as_mut().poll(cx)
         {
             if let Err(failure) = &result {
                 tracing::debug!(error = %failure.error, "the old link was not brought to the new addresses");
             }
-            self.shared.lock().handle_restarted(runtime::now(), *link, result.is_ok());
             self.restarting = None;
             progress = true;
         }
@@ -310,6 +327,7 @@ impl Driver {
                 LinkEvent::Lossy { stream, data } => session.handle_lossy(id, stream, &data),
                 LinkEvent::Suspect => session.handle_path_news(now, id, false),
                 LinkEvent::Recovered => session.handle_path_news(now, id, true),
+                LinkEvent::Moved => session.handle_moved(now, id),
                 LinkEvent::Down(error) => {
                     session.handle_link_down(now, id, error);
                     return true;

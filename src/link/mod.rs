@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-pub use self::ice::IceServer;
+pub use self::ice::{IceCredentials, IceServer};
 use crate::runtime::{BoxFuture, Instant, MaybeSend, MaybeSync};
 
 /// Identifies the two ends of one link to both of them: a hash over both DTLS fingerprints,
@@ -65,6 +65,9 @@ pub enum LinkEvent {
     Suspect,
     /// The path beneath answers again.
     Recovered,
+    /// An ICE restart found a path: what is sent from now on goes another way. No
+    /// [`Recovered`](Self::Recovered) follows.
+    Moved,
     /// The end. No event follows.
     Down(LinkError),
 }
@@ -118,9 +121,71 @@ pub trait Link: MaybeSend + MaybeSync + 'static {
     /// Closes a lossy stream.
     fn close_lossy(&self, stream: u16);
 
+    /// Whether the path is dead for certain: the address of this machine that it began from is
+    /// gone. Default: `false`.
+    fn is_stranded(&self) -> bool {
+        false
+    }
+
+    /// First step of an ICE restart, at the end that wants it: what the other end has to know. Nothing
+    /// changes yet, so it may end here; asking again makes credentials anew. Default: an error, as for every link that cannot be brought
+    /// to other addresses.
+    fn ask_restart(&self) -> BoxFuture<'_, Result<IceCredentials, LinkError>> {
+        Box::pin(std::future::ready(Err(no_restart())))
+    }
+
+    /// The other end's step: ICE begins anew, from the addresses that this machine has now, and looks for `theirs`.
+    /// What the link carries waits meanwhile; its [`binding`](Self::binding) and all above stay.
+    /// From now on the link is lost if no path is found: it then says so in a few seconds. A
+    /// dropped future changes nothing: what was begun goes on. Default: an error.
+    ///
+    /// # Errors
+    /// One that says that it cannot be done; the link is then as it was, or ends.
+    fn answer_restart<'a>(
+        &'a self,
+        theirs: &'a IceCredentials,
+    ) -> BoxFuture<'a, Result<IceCredentials, LinkError>> {
+        let _ = theirs;
+        Box::pin(std::future::ready(Err(no_restart())))
+    }
+
+    /// Last step, at the end that asked, with what the other one answered; otherwise as
+    /// [`answer_restart`](Self::answer_restart).
+    fn finish_restart<'a>(&'a self, theirs: &'a IceCredentials) -> BoxFuture<'a, Result<(), LinkError>> {
+        let _ = theirs;
+        Box::pin(std::future::ready(Err(no_restart())))
+    }
+
+    /// Takes a candidate of the other end for a restart under way. A bad one is an error and
+    /// changes nothing. Default: an error.
+    fn add_restart_candidate<'a>(&'a self, candidate: &'a str) -> BoxFuture<'a, Result<(), LinkError>> {
+        let _ = candidate;
+        Box::pin(std::future::ready(Err(no_restart())))
+    }
+
+    /// News of a restart under way. Cancel-safe. For one caller at a time; pending after
+    /// [`RestartEvent::Done`] until another restart begins. Default: pending for ever.
+    fn restart_event(&self) -> BoxFuture<'_, RestartEvent> {
+        Box::pin(std::future::pending())
+    }
+
     /// Closes the link and releases everything it held. Idempotent. What was sent and has not
     /// arrived is lost.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+fn no_restart() -> LinkError {
+    LinkError::Failed("this link cannot be restarted".to_owned())
+}
+
+/// News of an ICE restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestartEvent {
+    /// A candidate of this end; pass it to the other one.
+    Candidate(String),
+    /// There is a path again.
+    Done,
 }
 
 /// News of a negotiation.

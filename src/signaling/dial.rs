@@ -12,17 +12,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::auth;
 use super::caller::{Caller, nonsense};
 use super::negotiate::establish;
+use super::restart::{self, Way};
 use super::subscription::Subscription;
 use super::{
-    Answer, ErrorCode, Request, Response, ServiceRecord, ServiceTarget, ServiceUuid, SignalingError,
+    Answer, ErrorCode, OfferId, Request, Response, ServiceRecord, ServiceTarget, ServiceUuid, SignalingError,
     TakenOffer,
 };
-use crate::durable::dialer::{DialFailure, Dialed, Dialer};
+use crate::durable::dialer::{DialFailure, Dialed, Dialer, Restart};
 use crate::error::DialError;
 use crate::identity::PublicKey;
 use crate::link::{Negotiation, Transport};
@@ -53,6 +54,8 @@ struct Inner {
     patient: bool,
     // A std mutex: held to copy it, never over an await.
     pin: Mutex<Option<Pin>>,
+    /// A restart that waits for the next offer to go by. As above.
+    restart: Mutex<Option<oneshot::Sender<Way>>>,
 }
 
 impl SignaledDialer {
@@ -69,7 +72,15 @@ impl SignaledDialer {
         connect_timeout: Duration,
         seed: u64,
     ) -> Self {
-        let inner = Inner { caller, subscription, transport, target, patient, pin: Mutex::new(pin) };
+        let inner = Inner {
+            caller,
+            subscription,
+            transport,
+            target,
+            patient,
+            pin: Mutex::new(pin),
+            restart: Mutex::default(),
+        };
         Self { inner: Arc::new(inner), connect_timeout, seed }
     }
 
@@ -90,6 +101,19 @@ impl Dialer for SignaledDialer {
             let dialed = runtime::timeout(limit, inner.race(limit, seed)).await;
             let result = dialed.unwrap_or(Err(DialError::TimedOut));
             result.map_err(|error| inner.failure(error))
+        })
+    }
+
+    fn restart(&self, restart: Restart) -> BoxFuture<'static, Result<(), DialFailure>> {
+        let inner = self.inner.clone();
+        let (opened, way) = oneshot::channel();
+        // The dial that follows opens one. Of several restarts the newest counts.
+        *inner.restart.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+        Box::pin(async move {
+            // What the host says is awaited from the beginning, so that the stream it comes by is open.
+            let _stream = inner.subscription.restart(OfferId::random());
+            let restarted = restart::ask(inner.caller.clone(), restart, async { way.await.ok() }).await;
+            restarted.map_err(|error| inner.failure(error))
         })
     }
 
@@ -166,6 +190,11 @@ impl Inner {
         let mut news = self.subscription.offer(id);
         let negotiation: Arc<dyn Negotiation> = self.transport.answer(&sdp).await?;
         let description = negotiation.description().to_owned();
+        let restart = self.restart.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(restart) = restart.filter(|restart| !restart.is_closed()) {
+            let news = self.subscription.restart(id);
+            let _ = restart.send(Way { offer: id, service: service.uuid, owner: service.owner, news });
+        }
         let signature = auth::sign_answer(self.caller.identity(), &service.uuid, &id, &sdp, &description);
         self.caller.ask(Request::Answer(Answer { offer: id, sdp: description, signature })).await?;
         let link = establish(&self.caller, id, &*negotiation, &mut news, Vec::new()).await?;

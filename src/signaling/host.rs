@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::auth;
 use super::caller::{Caller, nonsense};
 use super::negotiate::{MAX_CANDIDATES, add_candidates, establish, post};
+use super::restart::{self, LiveLinks};
 use super::subscription::{OfferNews, OfferRegistration, ServiceNews, ServiceRegistration, Subscription};
 use super::{
     ErrorCode, InstanceId, Lease, Metadata, NewOffer, OfferId, Publish, Request, Response, ServiceFqn,
@@ -132,12 +133,14 @@ impl Host {
                 service,
                 arrivals,
                 subscription: subscription.clone(),
+                links: LiveLinks::default(),
             }),
             notices,
             running: FuturesUnordered::new(),
             releases: HashMap::new(),
             offers: HashMap::new(),
             negotiating: 0,
+            restarting: 0,
             published: false,
             last_error: None,
             withdrawn: Ok(()),
@@ -218,6 +221,7 @@ struct Shared {
     config: HostConfig,
     service: Service,
     arrivals: mpsc::Sender<Arrival>,
+    links: LiveLinks,
 }
 
 struct Worker {
@@ -229,6 +233,7 @@ struct Worker {
     releases: HashMap<Ticket, AbortHandle>,
     offers: HashMap<Ticket, Held>,
     negotiating: usize,
+    restarting: usize,
     published: bool,
     last_error: Option<SignalingError>,
     withdrawn: Result<(), SignalingError>,
@@ -249,6 +254,8 @@ struct Open {
     id: OfferId,
     negotiation: Arc<dyn Negotiation>,
     news: OfferRegistration,
+    /// Who answers may also want another link restarted.
+    restart: Option<OfferRegistration>,
 }
 
 /// An offer with its answer.
@@ -271,6 +278,8 @@ enum Done {
     Lost(Ticket, LinkError),
     Uploaded(Result<Response, SignalingError>),
     Negotiated(Result<(), DialError>),
+    /// A peer was heard that may have wanted a restart.
+    Restarted,
     Withdrawn(Result<Response, SignalingError>),
     Nothing,
 }
@@ -435,6 +444,7 @@ impl Worker {
                     self.tell(Notice::Error { context: HostContext::Negotiation, error });
                 }
             }
+            Done::Restarted => self.restarting -= 1,
             Done::Withdrawn(result) => {
                 let unknown = |error: &SignalingError| error.code() == Some(ErrorCode::ServiceNotFound);
                 self.withdrawn = match result {
@@ -477,7 +487,7 @@ impl Worker {
         self.schedule.handle_announce_failed(runtime::now(), refusal);
     }
 
-    fn handle_answer(&mut self, ticket: Ticket, answered: Answered) {
+    fn handle_answer(&mut self, ticket: Ticket, mut answered: Answered) {
         self.releases.remove(&ticket);
         let held = self.offers.remove(&ticket);
         let (true, Some(held)) = (self.schedule.handle_answered(ticket), held) else { return };
@@ -487,10 +497,31 @@ impl Worker {
         }
         self.negotiating += 1;
         let shared = self.shared.clone();
+        let is_linked = Arc::new(Notify::new());
+        if let Some(news) = answered.open.restart.take()
+            && self.restarting < shared.config.max_negotiations
+        {
+            self.serve_restart(held.id, news, is_linked.clone());
+        }
         self.running.push(Box::pin(async move {
             let limit = shared.config.connect_timeout;
             let result = runtime::timeout(limit, complete(&shared, &held.sdp, answered)).await;
+            if matches!(result, Some(Ok(()))) {
+                is_linked.notify_one();
+            }
             Done::Negotiated(result.unwrap_or(Err(DialError::TimedOut)))
+        }));
+    }
+
+    /// Restarts the link that the peer has already, if it asks for that before it has the new one.
+    fn serve_restart(&mut self, offer: OfferId, news: OfferRegistration, is_linked: Arc<Notify>) {
+        self.restarting += 1;
+        let shared = self.shared.clone();
+        self.running.push(Box::pin(async move {
+            let Shared { caller, links, service, .. } = &*shared;
+            let served = restart::serve(caller, links, service.uuid, offer, news);
+            tokio::select! { () = served => {}, () = is_linked.notified() => {} }
+            Done::Restarted
         }));
     }
 
@@ -559,9 +590,10 @@ async fn make(shared: Arc<Shared>) -> Result<Open, LinkError> {
     let id = OfferId::random();
     // Registered before anybody can know of it.
     let news = shared.subscription.offer(id);
+    let restart = Some(shared.subscription.restart(id));
     let made = runtime::timeout(shared.config.connect_timeout, shared.transport.offer()).await;
     let negotiation = made.unwrap_or_else(|| Err(LinkError::Failed("no offer was made in time".into())))?;
-    Ok(Open { id, negotiation, news })
+    Ok(Open { id, negotiation, news, restart })
 }
 
 /// Waits for the answer to an offer, while the transport finds candidates.
@@ -615,7 +647,7 @@ async fn await_answer(
 /// Proves an answer, and brings it to a link that is handed over.
 async fn complete(shared: &Shared, offer_sdp: &str, answered: Answered) -> Result<(), DialError> {
     let Answered { open, peer, sdp, signature, ours, theirs } = answered;
-    let Open { id, negotiation, mut news } = open;
+    let Open { id, negotiation, mut news, restart: _ } = open;
     if !auth::verify_answer(&peer, &shared.service.uuid, &id, offer_sdp, &sdp, &signature) {
         let what = "the signaling server passed on an answer that its peer did not sign";
         return Err(DialError::Impersonation(what.into()));
@@ -623,6 +655,7 @@ async fn complete(shared: &Shared, offer_sdp: &str, answered: Answered) -> Resul
     negotiation.set_answer(&sdp).await?;
     add_candidates(&*negotiation, &theirs).await;
     let link = establish(&shared.caller, id, &*negotiation, &mut news, ours).await?;
+    shared.links.insert(peer, &link);
     // A service that accepts nobody any more wants no link either: dropped, it closes.
     let _ = shared.arrivals.send(Arrival { link, peer }).await;
     Ok(())

@@ -15,6 +15,7 @@ mod local;
 mod memory;
 mod names;
 mod negotiate;
+mod restart;
 #[cfg(all(feature = "server", not(target_arch = "wasm32")))]
 pub mod server;
 #[cfg(feature = "http")]

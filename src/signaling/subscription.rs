@@ -12,6 +12,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::sync::{Notify, mpsc};
 
 use super::caller::Caller;
+use super::restart;
 use super::{Cursor, Event, EventStream, OfferId, ServiceUuid, SignalingError};
 use crate::identity::{PublicKey, Signature};
 use crate::retry::Retry;
@@ -47,9 +48,18 @@ pub(crate) struct ServiceNews {
 /// Receives the news of one offer until dropped.
 pub(crate) struct OfferRegistration {
     life: Arc<Life>,
-    offer: OfferId,
+    key: (OfferId, About),
     token: u64,
     news: mpsc::Receiver<OfferNews>,
+}
+
+/// What news of an offer are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum About {
+    /// The link to be made of it.
+    Link,
+    /// The restart of another link, which goes by the same way.
+    Restart,
 }
 
 /// Receives the news of one service until dropped.
@@ -77,7 +87,7 @@ struct Hub {
 
 #[derive(Default)]
 struct State {
-    offers: HashMap<OfferId, (u64, mpsc::Sender<OfferNews>)>,
+    offers: HashMap<(OfferId, About), (u64, mpsc::Sender<OfferNews>)>,
     services: Vec<(u64, ServiceUuid, Arc<Mailbox>)>,
     next_token: u64,
     cursor: Option<Cursor>,
@@ -102,11 +112,20 @@ impl Subscription {
 
     /// Receives what happens to `offer` from now on, and what the directory kept for it.
     pub(crate) fn offer(&self, offer: OfferId) -> OfferRegistration {
+        self.register_offer((offer, About::Link))
+    }
+
+    /// Receives the texts of a restart (see `restart`) that come by way of `offer`, as candidates.
+    pub(crate) fn restart(&self, offer: OfferId) -> OfferRegistration {
+        self.register_offer((offer, About::Restart))
+    }
+
+    fn register_offer(&self, key: (OfferId, About)) -> OfferRegistration {
         let (sender, news) = mpsc::channel(OFFER_NEWS);
         let token = self.register(|state, token| {
-            state.offers.insert(offer, (token, sender));
+            state.offers.insert(key, (token, sender));
         });
-        OfferRegistration { life: self.life.clone(), offer, token, news }
+        OfferRegistration { life: self.life.clone(), key, token, news }
     }
 
     /// Receives what happens to `service` from now on.
@@ -180,8 +199,8 @@ impl OfferRegistration {
 impl Drop for OfferRegistration {
     fn drop(&mut self) {
         let mut state = self.life.hub.lock();
-        if state.offers.get(&self.offer).is_some_and(|(token, _)| *token == self.token) {
-            state.offers.remove(&self.offer);
+        if state.offers.get(&self.key).is_some_and(|(token, _)| *token == self.token) {
+            state.offers.remove(&self.key);
         }
         drop(state);
         self.life.hub.changed.notify_one();
@@ -235,10 +254,11 @@ impl Hub {
     fn dispatch(&self, cursor: Cursor, event: Event) {
         let mut state = self.lock();
         state.cursor = Some(cursor);
-        let to_offer = |offer: OfferId, news: OfferNews| {
+        let to_offer = |offer: OfferId, about: About, news: OfferNews| {
             // Late news, another client of the same identity, or somebody who floods an offer:
             // that offer alone goes without.
-            let sent = state.offers.get(&offer).is_some_and(|(_, sender)| sender.try_send(news).is_ok());
+            let sent =
+                state.offers.get(&(offer, about)).is_some_and(|(_, sender)| sender.try_send(news).is_ok());
             if !sent {
                 tracing::debug!(%offer, "news of an offer that nobody waits for");
             }
@@ -252,9 +272,18 @@ impl Hub {
         };
         match event {
             Event::Answered { offer, peer, sdp, signature, .. } => {
-                to_offer(offer, OfferNews::Answered { peer, sdp, signature });
+                to_offer(offer, About::Link, OfferNews::Answered { peer, sdp, signature });
             }
-            Event::Candidates { offer, candidates } => to_offer(offer, OfferNews::Candidates(candidates)),
+            Event::Candidates { offer, candidates } => {
+                let (restart, link): (Vec<_>, Vec<_>) =
+                    candidates.into_iter().partition(|text| text.starts_with(restart::PREFIX));
+                if restart.is_empty() || !link.is_empty() {
+                    to_offer(offer, About::Link, OfferNews::Candidates(link));
+                }
+                if !restart.is_empty() {
+                    to_offer(offer, About::Restart, OfferNews::Candidates(restart));
+                }
+            }
             Event::OfferWanted { uuid, offers, wanted } => {
                 for (_, _, mailbox) in state.services.iter().filter(|(_, service, _)| *service == uuid) {
                     mailbox.put(|news| news.counted = Some((offers, wanted)));

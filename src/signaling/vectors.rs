@@ -66,6 +66,7 @@ fn vectors() -> Value {
             "digest": hex(&Domain::Answer.digest(&answer)),
             "signature": sign_answer(&peer, &uuid, &id, offer_sdp, answer_sdp),
         },
+        "restart": super::restart::vectors(&host, &peer, &uuid, &id),
         "requests": requests,
     })
 }
@@ -98,6 +99,8 @@ fn the_protocol_names_every_error_and_shows_the_vectors() {
         &made["host"]["public_key"],
         &made["offer"]["signature"],
         &made["answer"]["signature"],
+        &made["restart"]["ask"]["text"],
+        &made["restart"]["answer"]["text"],
         &made["requests"][0]["digest"],
         &made["requests"][0]["authorization"],
     ] {

@@ -14,7 +14,7 @@ use rand::RngExt as _;
 use super::backoff::{FOREVER, later};
 use super::network::NetworkChange;
 use super::path::{LinkId, Path, Phase, Whose};
-use super::session::{Role, Session};
+use super::session::{Output, Role, Session};
 use super::wire;
 use crate::durable::events::{ConnectionEvent, ConnectionState, DisconnectCause};
 use crate::error::{DialError, Misbehaviour};
@@ -99,6 +99,10 @@ impl Session {
         let Some(path) = &mut self.path else { return };
         if std::mem::replace(&mut path.suspect, true) {
             return;
+        }
+        if self.role == Role::Dialer && matches!(cause, DisconnectCause::PathDead) {
+            // An end that moved behind a NAT sees nothing but this.
+            self.outputs.push_back(Output::Restart(path.id));
         }
         self.lose(now, cause);
         self.park(now);

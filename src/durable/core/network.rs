@@ -75,15 +75,20 @@ impl Session {
         }
     }
 
-    /// Whether the old link was brought to the new addresses. Believed when it answers.
-    pub(crate) fn handle_restarted(&mut self, now: Instant, link: LinkId, worked: bool) -> Whose {
+    /// Whether a link is still to be brought to other addresses: its path has not answered.
+    pub(crate) fn wants_restart(&self, link: LinkId) -> bool {
+        let path = self.path.as_ref().filter(|path| path.id == link && path.is_live());
+        self.closed.is_none() && path.is_some_and(|path| path.suspect || path.question.is_some())
+    }
+
+    /// The link was brought to other addresses, by whichever end. Believed when it answers.
+    pub(crate) fn handle_moved(&mut self, now: Instant, link: LinkId) -> Whose {
+        let in_doubt = self.wants_restart(link);
         match &mut self.path {
-            Some(path) if path.id == link && path.is_live() => path.restarted |= worked,
+            Some(path) if path.id == link && path.is_live() => path.restarted = in_doubt,
             _ => return Whose::NotOurs,
         }
-        if worked {
-            self.ping(now);
-        }
+        self.ping(now);
         Whose::Ours
     }
 
@@ -92,7 +97,8 @@ impl Session {
         let Some(path) = &mut self.path else { return };
         let Some(question) = path.question.filter(|question| path.acked > question.sent) else { return };
         path.question = None;
-        if question.change == NetworkChange::Silence {
+        // It was needless to dial beside a link that only fell silent, unless its peer moved.
+        if question.change == NetworkChange::Silence && !path.restarted {
             self.dialing.needless_at = Some(now);
         }
         // A path that was given up meanwhile is told of as such.

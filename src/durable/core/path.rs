@@ -246,6 +246,12 @@ impl Session {
         self.path.as_ref().and_then(|path| path.rtt)
     }
 
+    /// The least of the last round trips of the link: without the stalls of a stream.
+    pub(crate) fn least_rtt(&self) -> Duration {
+        let path = self.path.as_ref().filter(|path| path.timings > 0);
+        path.and_then(|path| path.round_trips.iter().min().copied()).unwrap_or_default()
+    }
+
     /// Forgets the link and lets what was on its way wait again.
     pub(super) fn drop_path(&mut self) {
         let Some(path) = self.path.take() else { return };

@@ -39,7 +39,7 @@ pub(crate) enum Output {
     Dial { dial: DialId, attempt: u32 },
     /// The attempt is no longer wanted.
     CancelDial(DialId),
-    /// Try to bring the link to new addresses; then [`Session::handle_restarted`].
+    /// Try to bring the link to new addresses; [`Session::handle_moved`] when it was.
     Restart(LinkId),
     /// Close the link and forget it.
     Hangup(LinkId),

@@ -103,6 +103,13 @@ impl ToSocketAddrs for BindAddrs {
     }
 }
 
+/// Whether an interface of this machine has this address. True if that cannot be found out.
+pub(super) fn has_address(ip: IpAddr) -> bool {
+    let Ok(interfaces) = ifaces() else { return true };
+    ip.is_unspecified()
+        || interfaces.iter().any(|interface| interface.addr.is_some_and(|addr| addr.ip() == ip))
+}
+
 /// Whether a peer elsewhere could reach this address as it stands in a candidate.
 fn is_reachable(ip: &IpAddr) -> bool {
     let link_local = match ip {
@@ -145,6 +152,12 @@ mod tests {
         assert_eq!(addrs(&["0.0.0.0:0"], Loopback::Always).choose(&offline), loopback);
         assert!(addrs(&["0.0.0.0:0"], Loopback::Never).choose(&offline).is_empty());
         assert_eq!(addrs(&["127.0.0.1:0"], Loopback::Never).choose(&offline), loopback);
+    }
+
+    #[test]
+    fn an_address_that_is_gone_is_known() {
+        assert!(has_address(Ipv4Addr::LOCALHOST.into()) && has_address(Ipv4Addr::UNSPECIFIED.into()));
+        assert!(!has_address(Ipv4Addr::new(192, 0, 2, 77).into()));
     }
 
     #[test]

@@ -9,9 +9,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 
+use super::addrs::has_address;
 use super::path::Path;
 use super::peer::{Peer, breach};
-use crate::link::{Binding, Link, LinkError, LinkEvent, LossyConfig};
+use super::restart::Restart;
+use crate::link::{Binding, IceCredentials, Link, LinkError, LinkEvent, LossyConfig, RestartEvent};
 use crate::runtime::{BoxFuture, Instant};
 
 /// Messages of lossy streams that may wait for `recv`; more are dropped.
@@ -36,6 +38,7 @@ pub(super) struct Live {
     /// Whether the user was told last that the path is suspect.
     told_suspect: AtomicBool,
     down: AtomicBool,
+    restart: Restart,
     lossy: Mutex<HashMap<u16, mpsc::Sender<BytesMut>>>,
     lossy_in: mpsc::Sender<(u16, Bytes)>,
     /// Locked by `recv` only, and set free with it.
@@ -48,6 +51,7 @@ impl Live {
         channel: Arc<dyn DataChannel>,
         binding: Binding,
         limits: Limits,
+        restart: Restart,
     ) -> Self {
         peer.path.handle_open();
         let (lossy_in, lossy_out) = mpsc::channel(MAX_LOSSY_IN);
@@ -58,6 +62,7 @@ impl Live {
             limits,
             told_suspect: AtomicBool::new(false),
             down: AtomicBool::new(false),
+            restart,
             lossy: Mutex::default(),
             lossy_in,
             lossy_out: tokio::sync::Mutex::new(lossy_out),
@@ -103,6 +108,11 @@ impl Live {
             self.down.store(true, Ordering::Release);
             let reason = "the other end was silent for too long".to_owned();
             return Some(LinkEvent::Down(LinkError::Failed(reason)));
+        }
+        if path.take_moved() {
+            // That much is said by it.
+            self.told_suspect.store(path.is_suspect(), Ordering::Release);
+            return Some(LinkEvent::Moved);
         }
         let suspect = path.is_suspect();
         (self.told_suspect.swap(suspect, Ordering::AcqRel) != suspect).then_some(match suspect {
@@ -202,6 +212,33 @@ impl Link for Live {
 
     fn close_lossy(&self, stream: u16) {
         self.lossy().remove(&stream);
+    }
+
+    fn is_stranded(&self) -> bool {
+        self.peer.path.local_ip().is_some_and(|ip| !has_address(ip))
+    }
+
+    fn ask_restart(&self) -> BoxFuture<'_, Result<IceCredentials, LinkError>> {
+        Box::pin(self.restart.ask())
+    }
+
+    fn answer_restart<'a>(
+        &'a self,
+        theirs: &'a IceCredentials,
+    ) -> BoxFuture<'a, Result<IceCredentials, LinkError>> {
+        Box::pin(self.restart.answer(theirs))
+    }
+
+    fn finish_restart<'a>(&'a self, theirs: &'a IceCredentials) -> BoxFuture<'a, Result<(), LinkError>> {
+        Box::pin(self.restart.finish(theirs))
+    }
+
+    fn add_restart_candidate<'a>(&'a self, candidate: &'a str) -> BoxFuture<'a, Result<(), LinkError>> {
+        Box::pin(self.restart.add_candidate(candidate))
+    }
+
+    fn restart_event(&self) -> BoxFuture<'_, RestartEvent> {
+        Box::pin(self.restart.next_event())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

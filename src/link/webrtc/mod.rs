@@ -13,6 +13,7 @@ mod live;
 mod negotiation;
 mod path;
 mod peer;
+mod restart;
 mod sdp;
 mod stun;
 

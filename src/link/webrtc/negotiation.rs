@@ -2,20 +2,19 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
-use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
+use webrtc::peer_connection::RTCSessionDescription;
 
 use super::live::{Limits, Live};
 use super::peer::{Gathered, LABEL, MAX_MESSAGE, NewPeer, Note, Peer};
+use super::restart::Restart;
 use super::sdp::{self, Facts, MAX_CANDIDATES};
 use super::{Inner, WebRtcConfig};
 use crate::link::{Link, LinkError, Negotiation, NegotiationEvent};
 use crate::runtime::{self, BoxFuture};
-
-/// A candidate line has about 100 bytes.
-const MAX_CANDIDATE_BYTES: usize = 1024;
 
 pub(super) struct Pending {
     /// Gone once the link is made or given up.
@@ -25,6 +24,7 @@ pub(super) struct Pending {
     theirs: OnceLock<Facts>,
     offering: bool,
     limits: Limits,
+    gather_for: Duration,
     notes: tokio::sync::Mutex<mpsc::Receiver<Note>>,
     candidates: AtomicUsize,
     answered: AtomicBool,
@@ -61,12 +61,14 @@ impl Pending {
         description: RTCSessionDescription,
         theirs: Option<Facts>,
     ) -> Result<Self, LinkError> {
-        let NewPeer { peer, notes, mut gathered, sockets } = new;
+        let NewPeer { peer, notes } = new;
+        let mut gathered = peer.gathered.subscribe();
         peer.pc.set_local_description(description).await.map_err(failed)?;
         // Servers may take their time; what they tell follows as candidates. An offer mostly
         // waits in a pool anyway, but somebody waits for an answer.
         let answering = theirs.is_some();
-        let enough = |gathered: &Gathered| gathered.complete || (answering && gathered.candidates >= sockets);
+        let sockets = if answering { peer.sockets.load(Ordering::Acquire) } else { 0 };
+        let enough = |gathered: &Gathered| gathered.has_told(sockets);
         let _ = runtime::timeout(config.gather_for, gathered.wait_for(enough)).await;
         let description = peer.pc.local_description().await.map(|description| description.sdp);
         let description =
@@ -86,6 +88,7 @@ impl Pending {
                 max_frame: config.max_frame.clamp(1024, MAX_MESSAGE),
                 receive_window: config.receive_buffer.max(2 * MAX_MESSAGE as u32) / 2,
             },
+            gather_for: config.gather_for,
             notes: tokio::sync::Mutex::new(notes),
             candidates: AtomicUsize::new(0),
             answered: AtomicBool::new(false),
@@ -115,32 +118,14 @@ impl Pending {
     }
 
     async fn take_candidate(&self, candidate: &str) -> Result<(), LinkError> {
-        let bad = |what: String| Err(LinkError::BadDescription(what));
-        if candidate.len() > MAX_CANDIDATE_BYTES {
-            return bad("a candidate of more than 1 KiB".to_owned());
-        }
         let Some(setup) = self.setup().clone() else { return Ok(()) };
         let Some(theirs) = self.theirs.get() else {
             return Err(LinkError::Failed("a candidate came before the answer".to_owned()));
         };
         if theirs.candidates + self.candidates.fetch_add(1, Ordering::AcqRel) >= MAX_CANDIDATES {
-            return bad("more than 40 candidates".to_owned());
+            return Err(LinkError::BadDescription("more than 40 candidates".to_owned()));
         }
-        let value = candidate.strip_prefix("candidate:").unwrap_or(candidate);
-        if let Err(error) = rtc::ice::candidate::unmarshal_candidate(value) {
-            return bad(format!("not a candidate: {error}"));
-        }
-        let init = RTCIceCandidateInit {
-            candidate: candidate.to_owned(),
-            sdp_mid: Some("0".to_owned()),
-            sdp_mline_index: Some(0),
-            ..RTCIceCandidateInit::default()
-        };
-        setup.peer.pc.add_ice_candidate(init).await.map_err(unusable)?;
-        // The stack tells its driver nothing of it, which would find it 200 ms later; setting a
-        // threshold, to what it is, wakes it.
-        let _ = setup.channel.set_buffered_amount_low_threshold(0).await;
-        Ok(())
+        setup.peer.add_candidate(&*setup.channel, candidate).await
     }
 
     async fn next_event(&self) -> NegotiationEvent {
@@ -190,7 +175,15 @@ impl Pending {
         let taken = [theirs.max_message, self.ours.max_message];
         let taken = taken.into_iter().filter(|size| *size > 0).min().unwrap_or(MAX_MESSAGE);
         let limits = Limits { max_frame: self.limits.max_frame.min(taken), ..self.limits };
-        Some(Arc::new(Live::new(peer, channel, sdp::binding(offer, answer), limits)))
+        // Who answered says who opens DTLS.
+        let they_open = if self.offering { theirs.active } else { !self.ours.active };
+        let restart = Restart::new(
+            peer.clone(),
+            channel.clone(),
+            if they_open { "active" } else { "passive" },
+            self.gather_for,
+        );
+        Some(Arc::new(Live::new(peer, channel, sdp::binding(offer, answer), limits, restart)))
     }
 }
 

@@ -18,14 +18,18 @@
 //! While a link is being set up, the clock is left alone; there the driver merely has to be woken,
 //! as it forgets to send what its own events produced.
 //!
+//! While ICE begins anew on a live link ([`handle_restart`](Path::handle_restart)), the clock runs, however silent it is: the checks
+//! go by it; an answer sets it forward by as much as makes the agent act on it at once. Once there is a pair, it steps forward, as at the end of a silence: what was
+//! sent into the old path is lost, and SCTP would wait a second and more before it sends it again.
+//!
 //! And one more pause of the stack is mended here: once more than 256 messages are under way to
 //! the application, it sets further ones aside, and goes back to them only with the next packet,
 //! which may be seconds away. Whoever has drained a channel asks for such a packet: a STUN
 //! indication, which means nothing, made up at the socket.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -63,17 +67,37 @@ const QUIET_AFTER: Duration = Duration::from_secs(5);
 const QUIET_SLEEP: Duration = Duration::from_secs(1);
 /// The first bytes of what is DTLS.
 const DTLS: std::ops::Range<u8> = 20..64;
+/// How often the agent looks at its pairs while it has chosen none.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// How often it is made to look at once in a restart: few, as SCTP goes by the same clock.
+const MAX_NUDGES: u32 = 8;
+/// ICE that began anew has found a path by then, or the link is lost: there is no way back.
+const RESTART_WITHIN: Duration = Duration::from_secs(10);
 /// Loops of the driver after a packet, during set-up: one for each layer that may have
 /// something to say in turn.
 const SETUP_ROUNDS: u32 = 4;
+
+/// The link is not open yet.
+const SETUP: u8 = 0;
+/// The link is open: silence means something.
+const OPEN: u8 = 1;
+/// ICE is to begin anew, and the stack has not said that it did.
+const RESTARTING: u8 = 2;
+/// ICE looks for a pair for the open link.
+const CHECKING: u8 = 3;
+/// ICE found one, and nothing went over it yet: which one it is will show.
+const MOVED: u8 = 4;
 
 /// See the module's documentation.
 pub(super) struct Path {
     base: Instant,
     suspect_after: Duration,
     give_up_after: Duration,
-    /// The link is open: silence means something from now on.
-    open: AtomicBool,
+    stage: AtomicU8,
+    /// When ICE last began anew, in nanoseconds since `base`.
+    restarted: AtomicU64,
+    /// How often its clock was set forward since then.
+    nudges: AtomicU32,
     setup_rounds: AtomicU32,
     /// Nanoseconds to add to the time since `base`, if the clock runs.
     shift: AtomicI64,
@@ -91,8 +115,9 @@ pub(super) struct Path {
     /// Since when it did not, in nanoseconds since `base`.
     quiet_since: AtomicU64,
     suspect: AtomicBool,
+    moved: AtomicBool,
     gave_up: AtomicBool,
-    /// Told when `suspect` or `gave_up` changes.
+    /// Told when one of these three changes.
     pub(super) changed: Notify,
     /// The last check to each address; only that of the path in use once the link is open.
     /// Locked for a copy of 100 bytes a few times a second at most.
@@ -150,7 +175,9 @@ impl Path {
             base: real_now(),
             suspect_after,
             give_up_after,
-            open: AtomicBool::new(false),
+            stage: AtomicU8::new(SETUP),
+            restarted: AtomicU64::new(0),
+            nudges: AtomicU32::new(0),
             setup_rounds: AtomicU32::new(2 * SETUP_ROUNDS),
             shift: AtomicI64::new(0),
             stands_at: AtomicU64::new(0),
@@ -160,6 +187,7 @@ impl Path {
             busy: AtomicBool::new(true),
             quiet_since: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             gave_up: AtomicBool::new(false),
             changed: Notify::new(),
             checks: Mutex::default(),
@@ -197,7 +225,59 @@ impl Path {
         checks.truncate(1);
         checks.shrink_to_fit();
         drop(checks);
-        self.open.store(true, Ordering::Release);
+        self.stage.store(OPEN, Ordering::Release);
+    }
+
+    /// ICE is about to begin anew: what was known of the path is void.
+    pub(super) fn handle_restart(&self) {
+        self.checks().clear();
+        self.heard.store(0, Ordering::Release);
+        self.restarted.store(self.elapsed().as_nanos() as u64, Ordering::Release);
+        self.nudges.store(0, Ordering::Release);
+        // One that is under way has said already that it began.
+        let _ = self.stage.fetch_update(Ordering::AcqRel, Ordering::Acquire, |stage| match stage {
+            OPEN | MOVED => Some(RESTARTING),
+            _ => None,
+        });
+        if self.stands_at.load(Ordering::Acquire) != 0 {
+            self.start_clock(Duration::ZERO);
+        }
+    }
+
+    /// ICE looks for a pair.
+    pub(super) fn handle_checking(&self) {
+        let _ = self.stage.compare_exchange(RESTARTING, CHECKING, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// ICE has a pair.
+    pub(super) fn handle_connected(&self) {
+        let moved = self.stage.compare_exchange(CHECKING, MOVED, Ordering::AcqRel, Ordering::Acquire);
+        if moved.is_err() {
+            return;
+        }
+        self.unanswered_since.store(0, Ordering::Release);
+        self.suspect.store(false, Ordering::Release);
+        self.moved.store(true, Ordering::Release);
+        self.start_clock(STEP);
+        self.pump.store(true, Ordering::Release);
+        self.reader.wake();
+        self.changed.notify_waiters();
+    }
+
+    /// Whether ICE found another path since this was last asked.
+    pub(super) fn take_moved(&self) -> bool {
+        self.moved.load(Ordering::Acquire) && self.moved.swap(false, Ordering::AcqRel)
+    }
+
+    /// Where the path in use begins.
+    pub(super) fn local_ip(&self) -> Option<IpAddr> {
+        let socket = self.checks().first()?.socket.upgrade()?;
+        socket.local_addr().ok().map(|addr| addr.ip())
+    }
+
+    /// Whether ICE looks for a pair for the open link.
+    pub(super) fn is_restarting(&self) -> bool {
+        matches!(self.stage.load(Ordering::Acquire), RESTARTING | CHECKING)
     }
 
     /// Nothing has been heard for too long.
@@ -238,13 +318,21 @@ impl Path {
     /// The driver is about to sleep for `wanted`; returns for how long it shall. It does so
     /// several times a second, as ICE has it look at its state every 200 ms.
     pub(super) fn handle_sleep(&self, wanted: Duration) -> Duration {
-        if !self.open.load(Ordering::Acquire) {
+        let stage = self.stage.load(Ordering::Acquire);
+        if stage == SETUP {
             let round = self
                 .setup_rounds
                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, |rounds| rounds.checked_sub(1));
             return if round.is_ok() { Duration::ZERO } else { wanted };
         }
         let now = self.elapsed();
+        if matches!(stage, RESTARTING | CHECKING) {
+            let ago = now.saturating_sub(Duration::from_nanos(self.restarted.load(Ordering::Acquire)));
+            if ago >= RESTART_WITHIN && !self.gave_up.swap(true, Ordering::AcqRel) {
+                self.changed.notify_waiters();
+            }
+            return wanted.min(RESTART_WITHIN.saturating_sub(ago).max(Duration::from_millis(50)));
+        }
         let asked = Duration::from_nanos(self.asked_until.load(Ordering::Acquire)) > now;
         let since = self.unanswered_since.load(Ordering::Acquire);
         if since == 0 {
@@ -289,19 +377,19 @@ impl Path {
 
     /// Something is sent on `socket`.
     pub(super) fn handle_sent(&self, socket: &Arc<dyn AsyncUdpSocket>, transmit: &Transmit<'_>) {
-        let open = self.open.load(Ordering::Acquire);
+        let stage = self.stage.load(Ordering::Acquire);
         // Nobody answers an answer; two ends that waited for it would keep each other busy.
         let carried = relayed(transmit.contents);
         if is_stun(carried, BINDING_SUCCESS) {
             return;
         }
         self.note_traffic(carried);
-        if open && self.unanswered_since.load(Ordering::Acquire) == 0 {
+        if stage != SETUP && self.unanswered_since.load(Ordering::Acquire) == 0 {
             let now = self.elapsed().as_nanos() as u64;
             self.unanswered_since.store(now.max(1), Ordering::Release);
         }
         let is_check = is_stun(carried, BINDING_REQUEST);
-        if is_check || !open {
+        if is_check || matches!(stage, SETUP | MOVED) {
             self.note_check(socket, transmit, is_check);
         }
     }
@@ -315,6 +403,11 @@ impl Path {
             .position(|check| check.destination == transmit.destination && check.socket.ptr_eq(&socket));
         if let (Some(index), false) = (known, is_check) {
             checks[index].in_use = true;
+            let moved = self.stage.compare_exchange(MOVED, OPEN, Ordering::AcqRel, Ordering::Acquire);
+            if moved.is_ok() {
+                checks.swap(0, index);
+                checks.truncate(1);
+            }
         }
         if !is_check {
             return;
@@ -341,7 +434,8 @@ impl Path {
 
     /// A datagram, or several of one size at once, arrived.
     pub(super) fn handle_received(&self, contents: &[u8], alone: bool) -> Verdict {
-        if !self.open.load(Ordering::Acquire) {
+        let stage = self.stage.load(Ordering::Acquire);
+        if stage == SETUP {
             self.setup_rounds.store(SETUP_ROUNDS, Ordering::Release);
             let contents = relayed(contents);
             if alone && is_stun(contents, BINDING_SUCCESS) {
@@ -353,9 +447,22 @@ impl Path {
         if self.unanswered_since.load(Ordering::Acquire) != 0 {
             self.unanswered_since.store(0, Ordering::Release);
         }
+        if matches!(stage, RESTARTING | CHECKING) {
+            let contents = relayed(contents);
+            if alone && is_stun(contents, BINDING_SUCCESS) {
+                self.checks().iter_mut().any(|check| check.is_proved_by(contents));
+                // The agent would choose this pair at its next look, which is up to 200 ms away.
+                let nudges = self.nudges.load(Ordering::Acquire);
+                if nudges < MAX_NUDGES {
+                    self.nudges.store(nudges + 1, Ordering::Release);
+                    self.start_clock(CHECK_INTERVAL);
+                }
+            }
+            return Verdict::Deliver;
+        }
         let mut late = false;
         if self.suspect.load(Ordering::Acquire) && self.suspect.swap(false, Ordering::AcqRel) {
-            self.start_clock();
+            self.start_clock(STEP);
             self.changed.notify_waiters();
             late = true;
         }
@@ -411,9 +518,10 @@ impl Path {
         self.stands_at.store(shown.max(1), Ordering::Release);
     }
 
-    fn start_clock(&self) {
-        let stood_at = self.stands_at.load(Ordering::Acquire) as i64;
-        let shift = stood_at + STEP.as_nanos() as i64 - self.elapsed().as_nanos() as i64;
+    /// Makes the clock run from where it stands, or is, and `step` further.
+    fn start_clock(&self, step: Duration) {
+        let shown = self.now().saturating_duration_since(self.base).as_nanos() as i64;
+        let shift = shown + step.as_nanos() as i64 - self.elapsed().as_nanos() as i64;
         self.shift.store(shift, Ordering::Release);
         self.stands_at.store(0, Ordering::Release);
     }

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, watch};
 use webrtc::data_channel::{DataChannel, RTCDataChannelInit};
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState, SettingEngineBuilder,
+    RTCIceCandidateInit, RTCIceConnectionState, RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy,
+    RTCPeerConnectionIceEvent, RTCPeerConnectionState, SettingEngineBuilder,
 };
 use webrtc::runtime::Runtime;
 
@@ -31,6 +31,8 @@ pub(super) const MAX_MESSAGE: usize = 256 * 1024;
 const MIN_MESSAGE: usize = 64 * 1024;
 /// Candidates that may wait for [`super::Negotiation::next`].
 const MAX_NOTES: usize = 64;
+/// A candidate line has about 100 bytes.
+const MAX_CANDIDATE_BYTES: usize = 1024;
 /// Checks of a pair of candidates before it is given up: more than fit into hours.
 const MAX_CHECKS: u16 = u16::MAX - 1;
 
@@ -92,6 +94,10 @@ pub(super) struct Peer {
     pub(super) pc: Arc<dyn PeerConnection>,
     pub(super) path: Arc<Path>,
     pub(super) breach: Arc<AtomicBool>,
+    /// How far gathering has come: since the beginning, or since ICE last began anew.
+    pub(super) gathered: watch::Sender<Gathered>,
+    /// How many sockets were made so far.
+    pub(super) sockets: Arc<AtomicUsize>,
     entry: Mutex<Option<Entry>>,
     closed: watch::Sender<bool>,
     pub(super) tasks: Handle,
@@ -101,16 +107,20 @@ pub(super) struct Peer {
 pub(super) struct NewPeer {
     pub(super) peer: Arc<Peer>,
     pub(super) notes: mpsc::Receiver<Note>,
-    pub(super) gathered: watch::Receiver<Gathered>,
-    /// How many sockets it has: each makes one candidate at once.
-    pub(super) sockets: usize,
 }
 
 /// How far gathering has come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Gathered {
-    pub(super) candidates: usize,
+    pub(super) candidates: Vec<String>,
     pub(super) complete: bool,
+}
+
+impl Gathered {
+    /// Whether each of so many sockets has told its address, which they do at once.
+    pub(super) fn has_told(&self, sockets: usize) -> bool {
+        self.complete || (sockets > 0 && self.candidates.len() >= sockets)
+    }
 }
 
 impl Peer {
@@ -126,12 +136,12 @@ impl Peer {
         let entry = registry.enter()?;
         let path = Arc::new(Path::new(config.suspect_after, config.give_up_after));
         let (notes_in, notes) = mpsc::channel(MAX_NOTES);
-        let (gathered_in, gathered) = watch::channel(Gathered::default());
+        let gathered = watch::Sender::new(Gathered::default());
         let breach = Arc::new(AtomicBool::new(false));
         let sockets = Arc::new(AtomicUsize::new(0));
         let reporter = Reporter {
             notes: notes_in,
-            gathered: gathered_in,
+            gathered: gathered.clone(),
             path: Arc::clone(&path),
             breach: Arc::clone(&breach),
         };
@@ -158,6 +168,8 @@ impl Peer {
                 pc: Arc::new(pc),
                 path,
                 breach,
+                gathered,
+                sockets,
                 entry: Mutex::new(Some(entry)),
                 closed: watch::channel(false).0,
                 tasks: owner,
@@ -171,7 +183,7 @@ impl Peer {
             Err(_) => return Err(LinkError::Failed("the tokio runtime is shutting down".into())),
         };
         registry.keep(&peer);
-        Ok(NewPeer { peer, notes, gathered, sockets: sockets.load(Ordering::Acquire) })
+        Ok(NewPeer { peer, notes })
     }
 
     /// Opens a channel that both ends know by its number.
@@ -182,6 +194,34 @@ impl Peer {
     ) -> Result<Arc<dyn DataChannel>, LinkError> {
         let channel = self.pc.create_data_channel(label, Some(init)).await;
         channel.map_err(|error| LinkError::Failed(format!("no data channel: {error}")))
+    }
+
+    /// Takes a candidate of the other end. `channel` is any of its channels.
+    pub(super) async fn add_candidate(
+        &self,
+        channel: &dyn DataChannel,
+        candidate: &str,
+    ) -> Result<(), LinkError> {
+        let bad = |what: String| Err(LinkError::BadDescription(what));
+        if candidate.len() > MAX_CANDIDATE_BYTES {
+            return bad("a candidate of more than 1 KiB".to_owned());
+        }
+        let value = candidate.strip_prefix("candidate:").unwrap_or(candidate);
+        if let Err(error) = rtc::ice::candidate::unmarshal_candidate(value) {
+            return bad(format!("not a candidate: {error}"));
+        }
+        let init = RTCIceCandidateInit {
+            candidate: candidate.to_owned(),
+            sdp_mid: Some("0".to_owned()),
+            sdp_mline_index: Some(0),
+            ..RTCIceCandidateInit::default()
+        };
+        let added = self.pc.add_ice_candidate(init).await;
+        added.map_err(|error| LinkError::BadDescription(error.to_string()))?;
+        // The stack tells its driver nothing of it, which would find it 200 ms later; setting a
+        // threshold, to what it is, wakes it.
+        let _ = channel.set_buffered_amount_low_threshold(0).await;
+        Ok(())
     }
 
     /// Whether this end began to close it.
@@ -267,6 +307,8 @@ fn settings(config: &WebRtcConfig) -> webrtc::peer_connection::SettingEngine {
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(
             config.max_frame.clamp(MIN_MESSAGE, MAX_MESSAGE) as u32,
         ))
+        // A restart is for other addresses: sockets of those that are there then.
+        .with_discard_local_candidates_during_ice_restart(true)
         .with_sctp_max_receive_buffer_size(config.receive_buffer.max(2 * MAX_MESSAGE as u32))
         .build()
 }
@@ -290,8 +332,8 @@ impl PeerConnectionEventHandler for Reporter {
     {
         if let Ok(init) = event.candidate.to_json() {
             // A full queue means that nobody listens any more.
-            let _ = self.notes.try_send(Note::Candidate(init.candidate));
-            self.gathered.send_modify(|gathered| gathered.candidates += 1);
+            let _ = self.notes.try_send(Note::Candidate(init.candidate.clone()));
+            self.gathered.send_modify(|gathered| gathered.candidates.push(init.candidate));
         }
         Box::pin(std::future::ready(()))
     }
@@ -303,6 +345,19 @@ impl PeerConnectionEventHandler for Reporter {
     {
         if state == RTCIceGatheringState::Complete {
             self.gathered.send_modify(|gathered| gathered.complete = true);
+        }
+        Box::pin(std::future::ready(()))
+    }
+
+    fn on_ice_connection_state_change<'a, 'b>(&'a self, state: RTCIceConnectionState) -> Done<'b>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        match state {
+            RTCIceConnectionState::Checking => self.path.handle_checking(),
+            RTCIceConnectionState::Connected => self.path.handle_connected(),
+            _ => {}
         }
         Box::pin(std::future::ready(()))
     }

@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::link::{Binding, LinkError};
+use crate::link::{Binding, IceCredentials, LinkError};
 
 /// Larger descriptions are refused unread. One of ours has 1 KiB.
 const MAX_BYTES: usize = 32 * 1024;
@@ -23,6 +23,8 @@ pub(super) struct Facts {
     pub(super) max_message: usize,
     /// How many candidates it names.
     pub(super) candidates: usize,
+    /// It says that its end opens DTLS, as an answer may.
+    pub(super) active: bool,
 }
 
 /// Reads and checks a description.
@@ -34,7 +36,8 @@ pub(super) fn read(sdp: &str) -> Result<Facts, LinkError> {
     if !sdp.starts_with("v=0") {
         return bad("no SDP: it does not begin with v=0");
     }
-    let mut facts = Facts { fingerprint: [0; 32], max_message: DEFAULT_MAX_MESSAGE, candidates: 0 };
+    let mut facts =
+        Facts { fingerprint: [0; 32], max_message: DEFAULT_MAX_MESSAGE, candidates: 0, active: false };
     let (mut fingerprint, mut sections, mut ufrag, mut pwd) = (None, 0, false, false);
     for line in sdp.lines() {
         let line = line.trim_end();
@@ -56,6 +59,8 @@ pub(super) fn read(sdp: &str) -> Result<Facts, LinkError> {
             }
         } else if line.starts_with("a=candidate:") {
             facts.candidates += 1;
+        } else if line == "a=setup:active" {
+            facts.active = true;
         } else if let Some(value) = line.strip_prefix("a=ice-ufrag:") {
             ufrag = (4..=256).contains(&value.len());
         } else if let Some(value) = line.strip_prefix("a=ice-pwd:") {
@@ -101,6 +106,34 @@ fn read_fingerprint(value: &str) -> Result<[u8; 32], LinkError> {
     }
 }
 
+/// The other end's description with what changes in an ICE restart, and nothing else: its
+/// fingerprint, above all, stays. `setup` is its part in DTLS, as it is written.
+pub(super) fn restarted(sdp: &str, theirs: &IceCredentials, setup: &str) -> String {
+    let mut out = String::with_capacity(sdp.len());
+    for line in sdp.lines() {
+        let line = line.trim_end();
+        match line.split_once(':').map_or(line, |(name, _)| name) {
+            "a=candidate" | "a=end-of-candidates" => continue,
+            "a=ice-ufrag" => out.extend(["a=ice-ufrag:", theirs.ufrag()]),
+            "a=ice-pwd" => out.extend(["a=ice-pwd:", theirs.pwd()]),
+            "a=setup" => out.extend(["a=setup:", setup]),
+            _ => out.push_str(line),
+        }
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// The ICE credentials in a description of our own.
+pub(super) fn credentials(sdp: &str) -> Result<IceCredentials, LinkError> {
+    IceCredentials::new(value(sdp, "a=ice-ufrag:"), value(sdp, "a=ice-pwd:"))
+}
+
+/// The first value of an attribute, or nothing.
+fn value<'a>(sdp: &'a str, name: &str) -> &'a str {
+    sdp.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim()
+}
+
 /// The binding of the link between two ends: SHA-256 over both fingerprints, the offerer's first.
 /// The stack lets nobody in whose certificate does not have the fingerprint.
 pub(super) fn binding(offer: &Facts, answer: &Facts) -> Binding {
@@ -137,7 +170,7 @@ mod tests {
     #[test]
     fn facts_are_read() {
         let facts = read(&description("a=max-message-size:262144\r\na=candidate:1 1\r\n")).unwrap();
-        let expected = Facts { fingerprint: [0xab; 32], max_message: 262_144, candidates: 1 };
+        let expected = Facts { fingerprint: [0xab; 32], max_message: 262_144, candidates: 1, active: false };
         assert_eq!(facts, expected);
         assert_eq!(read(&description("")).unwrap().max_message, 65_536);
     }
@@ -167,8 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_changes_credentials_and_candidates_only() {
+        let before = description("a=setup:actpass\r\na=candidate:1 1\r\na=end-of-candidates\r\na=x:y\r\n");
+        let theirs = IceCredentials::new("efgh", "ABCDEFGHIJKLMNOPQRSTUV").unwrap();
+        let after = restarted(&before, &theirs, "passive");
+        assert_eq!(credentials(&after).as_ref(), Ok(&theirs));
+        assert_eq!(read(&after).unwrap(), Facts { candidates: 0, ..read(&before).unwrap() });
+        assert!(after.ends_with("a=setup:passive\r\na=x:y\r\n"), "{after}");
+        assert!(
+            !read(&after).unwrap().active && read(&restarted(&before, &theirs, "active")).unwrap().active
+        );
+    }
+
+    #[test]
     fn the_binding_tells_the_ends_apart() {
-        let facts = |byte| Facts { fingerprint: [byte; 32], max_message: 0, candidates: 0 };
+        let facts = |byte| Facts { fingerprint: [byte; 32], max_message: 0, candidates: 0, active: false };
         assert_eq!(binding(&facts(1), &facts(2)), binding(&facts(1), &facts(2)));
         assert_ne!(binding(&facts(1), &facts(2)), binding(&facts(2), &facts(1)));
         assert_ne!(binding(&facts(1), &facts(2)), binding(&facts(1), &facts(3)));

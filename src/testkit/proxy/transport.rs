@@ -6,10 +6,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::BytesMut;
+
 use super::UdpProxy;
 use super::paths::{Paths, Side};
-use crate::link::{Link, LinkError, Negotiation, NegotiationEvent, Transport};
-use crate::runtime::{self, BoxFuture};
+use crate::link::{
+    Binding, IceCredentials, Link, LinkError, LinkEvent, LossyConfig, Negotiation, NegotiationEvent,
+    RestartEvent, Transport,
+};
+use crate::runtime::{self, BoxFuture, Instant};
 
 /// A transport behind a [`UdpProxy`]; made by [`UdpProxy::transport`].
 pub struct ProxiedTransport {
@@ -92,12 +97,101 @@ impl Negotiation for Proxied {
                     }
                     NegotiationEvent::Established(link) => {
                         keep(self.paths.clone(), Arc::downgrade(&link));
-                        return NegotiationEvent::Established(link);
+                        let link = ProxiedLink { inner: link, paths: self.paths.clone() };
+                        return NegotiationEvent::Established(Arc::new(link));
                     }
                     failed => return failed,
                 }
             }
         })
+    }
+}
+
+/// A link whose restarts go through the proxy, too.
+struct ProxiedLink {
+    inner: Arc<dyn Link>,
+    paths: Arc<Paths>,
+}
+
+impl Link for ProxiedLink {
+    fn binding(&self) -> Binding {
+        self.inner.binding()
+    }
+
+    fn max_frame(&self) -> usize {
+        self.inner.max_frame()
+    }
+
+    fn receive_window(&self) -> u32 {
+        self.inner.receive_window()
+    }
+
+    fn send(&self, frame: BytesMut) -> BoxFuture<'_, Result<(), LinkError>> {
+        self.inner.send(frame)
+    }
+
+    fn recv(&self) -> BoxFuture<'_, LinkEvent> {
+        self.inner.recv()
+    }
+
+    fn heard(&self) -> Option<Instant> {
+        self.inner.heard()
+    }
+
+    fn open_lossy(&self, stream: u16, config: LossyConfig) {
+        self.inner.open_lossy(stream, config);
+    }
+
+    fn send_lossy(&self, stream: u16, data: BytesMut) {
+        self.inner.send_lossy(stream, data);
+    }
+
+    fn close_lossy(&self, stream: u16) {
+        self.inner.close_lossy(stream);
+    }
+
+    fn is_stranded(&self) -> bool {
+        self.inner.is_stranded()
+    }
+
+    fn ask_restart(&self) -> BoxFuture<'_, Result<IceCredentials, LinkError>> {
+        self.inner.ask_restart()
+    }
+
+    fn answer_restart<'a>(
+        &'a self,
+        theirs: &'a IceCredentials,
+    ) -> BoxFuture<'a, Result<IceCredentials, LinkError>> {
+        self.inner.answer_restart(theirs)
+    }
+
+    fn finish_restart<'a>(&'a self, theirs: &'a IceCredentials) -> BoxFuture<'a, Result<(), LinkError>> {
+        self.inner.finish_restart(theirs)
+    }
+
+    fn add_restart_candidate<'a>(&'a self, candidate: &'a str) -> BoxFuture<'a, Result<(), LinkError>> {
+        Box::pin(async move {
+            match with_face(candidate, &self.paths, Side::Far) {
+                Some(candidate) => self.inner.add_restart_candidate(&candidate).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn restart_event(&self) -> BoxFuture<'_, RestartEvent> {
+        Box::pin(async {
+            loop {
+                let event = self.inner.restart_event().await;
+                let RestartEvent::Candidate(candidate) = event else { return event };
+                if let Some(candidate) = with_face(&candidate, &self.paths, Side::Near) {
+                    return RestartEvent::Candidate(candidate);
+                }
+            }
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
     }
 }
 

@@ -104,6 +104,60 @@ fn silence_stops_the_clock_and_any_packet_sets_it_forward() {
 }
 
 #[test]
+fn the_clock_runs_while_ice_begins_anew_and_steps_when_it_has_a_pair() {
+    let bench = Bench::new(Duration::ZERO);
+    bench.path.handle_open();
+    bench.send(2, &DATA);
+    bench.path.handle_sleep(LONG);
+    assert!(bench.path.is_suspect());
+    let stood = bench.path.now();
+    bench.path.handle_connected();
+    assert!(bench.path.is_suspect() && !bench.path.is_restarting(), "it had one all the time");
+    bench.path.handle_restart();
+    assert!(bench.path.is_restarting());
+    std::thread::sleep(Duration::from_millis(2));
+    let runs = bench.path.now() - stood;
+    assert!(runs >= Duration::from_millis(2) && runs < STEP, "{runs:?}");
+    bench.path.handle_connected();
+    assert!(bench.path.is_restarting(), "that was about the path before");
+    bench.path.handle_checking();
+    // However silent it is, and whatever comes.
+    bench.send(2, &stun(BINDING_REQUEST, 1));
+    assert!(bench.path.handle_sleep(LONG) > Duration::from_secs(9));
+    assert_eq!(bench.path.handle_received(&answer(1, 1000), true), Verdict::Deliver);
+    assert!(bench.path.now() - stood < STEP && bench.path.is_suspect());
+    bench.path.handle_connected();
+    assert!(!bench.path.is_restarting() && !bench.path.is_suspect());
+    let stepped = bench.path.now() - stood;
+    assert!(stepped >= STEP && stepped < 2 * STEP, "{stepped:?}");
+    bench.path.handle_restart();
+    assert!(bench.path.is_restarting(), "again");
+}
+
+#[test]
+fn after_a_restart_life_is_wanted_where_the_stream_goes_then() {
+    let bench = Bench::new(LONG);
+    bench.send(3, &stun(BINDING_REQUEST, 3));
+    bench.send(3, &DATA);
+    bench.path.handle_received(&answer(3, 1000), true);
+    bench.path.handle_open();
+    bench.path.handle_received(&answer(3, 1000), true);
+    assert!(bench.path.heard().is_some());
+    bench.path.handle_restart();
+    bench.path.handle_checking();
+    assert_eq!(bench.path.heard(), None);
+    bench.send(4, &stun(BINDING_REQUEST, 4));
+    bench.send(5, &stun(BINDING_REQUEST, 5));
+    bench.path.handle_received(&answer(5, 1001), true);
+    bench.path.handle_connected();
+    bench.send(5, &DATA);
+    bench.path.handle_received(&answer(4, 1000), true);
+    assert_eq!(bench.path.heard(), None, "another way");
+    bench.path.handle_received(&answer(5, 1001), true);
+    assert!(bench.path.heard().is_some(), "from where they see us now");
+}
+
+#[test]
 fn the_check_of_the_path_in_use_is_repeated_and_its_late_answers_are_kept_back() {
     let bench = Bench::new(LONG);
     bench.send(2, &stun(BINDING_REQUEST, 2));

@@ -119,12 +119,61 @@ fn a_link_that_answers_after_a_restart_says_so() {
     pair.run(500 * MS);
     pair.set_network(true);
     let (now, link) = (pair.now, pair.link());
-    pair.session(Dialer).handle_restarted(now, link, true);
+    assert!(pair.session(Dialer).wants_restart(link));
+    pair.session(Dialer).handle_moved(now, link);
     pair.drain(Dialer);
     pair.hang_dials();
     pair.run(SECOND);
     assert_eq!(recoveries(&pair), [(RecoveryCause::NetworkChange, RecoveryRung::IceRestart)]);
     assert_eq!(pair.link(), link);
+
+    // A restart that nobody needed here, such as the peer's, is no recovery, now or later.
+    assert!(!pair.session(Dialer).wants_restart(link));
+    let now = pair.now;
+    pair.session(Dialer).handle_moved(now, link);
+    pair.run(SECOND);
+    change(&mut pair, Dialer, NetworkChange::Addresses);
+    pair.hang_dials();
+    pair.run(SECOND);
+    let last = recoveries(&pair).last().copied();
+    assert_eq!(last, Some((RecoveryCause::NetworkChange, RecoveryRung::Probe)));
+}
+
+#[test]
+fn a_path_taken_for_dead_is_restarted_beside_the_dial() {
+    let mut pair = Pair::connected(1, lossless());
+    let (ours, _) = pair.channel("c");
+    pair.run(SECOND);
+    let link = pair.link();
+    pair.network.dials_hang = true;
+    pair.silence(link);
+    pair.send(Dialer, ours, "not heard").expect("taken");
+    pair.run(2 * SECOND);
+    assert_eq!((&pair.restarts[..], pair.dialing()), (&[link][..], 1));
+    // The application's wish for another link is none for this one.
+    let mut pair = Pair::connected(1, lossless());
+    pair.run(SECOND);
+    let now = pair.now;
+    pair.session(Dialer).reconnect_now(now);
+    pair.drain(Dialer);
+    assert!(pair.restarts.is_empty());
+}
+
+#[test]
+fn a_peer_that_moved_may_move_again_at_once() {
+    let mut pair = Pair::connected(1, lossless());
+    pair.channel("c");
+    pair.run(SECOND);
+    let (now, link) = (pair.now, pair.link());
+    pair.network.dials_hang = true;
+    for _ in 0..2 {
+        pair.session(Dialer).handle_path_news(now, link, false);
+        pair.session(Dialer).handle_moved(now, link);
+        pair.drain(Dialer);
+        pair.run(SECOND);
+    }
+    let moved = (RecoveryCause::PathDead, RecoveryRung::IceRestart);
+    assert_eq!(recoveries(&pair), [moved, moved]);
 }
 
 #[test]
