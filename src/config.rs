@@ -105,7 +105,7 @@ pub struct Liveness {
     /// dialed beside the old one. Default 1.2 s. Lower reacts faster and dials needlessly on
     /// paths whose round trip comes near it. Links that can tell (those over WebRTC can) are
     /// dead only if their path did not answer for as long either: on lossy ones a retransmission alone
-    /// takes a second. Nothing acknowledged for 20 s is dead all the same.
+    /// takes a second. Nothing acknowledged for 35 s is dead all the same.
     pub suspect_after: Duration,
 }
 

@@ -39,8 +39,8 @@ fn soak(args: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn twenty_kills_and_ten_cuts_lose_double_and_reorder_nothing() {
-    let args = "--seed 11 --minutes 0.4 --messages 2000 --kills 20 --cuts 10";
+fn twenty_kills_ten_cuts_and_four_storms_lose_double_and_reorder_nothing() {
+    let args = "--seed 11 --minutes 0.4 --messages 2000 --kills 20 --cuts 10 --storms 4";
     let (code, last, err) = soak(&args.split(' ').collect::<Vec<_>>());
     assert_eq!(code, Some(0), "{err}");
     eprintln!("{last}");
@@ -49,6 +49,7 @@ fn twenty_kills_and_ten_cuts_lose_double_and_reorder_nothing() {
         ("seed", 11),
         ("kills", 20),
         ("cuts", 10),
+        ("storms", 4),
         ("lost", 0),
         ("doubled", 0),
         ("reordered", 0),
@@ -60,6 +61,8 @@ fn twenty_kills_and_ten_cuts_lose_double_and_reorder_nothing() {
         told["messages"].as_u64().unwrap() >= 2000 && told["received"].as_u64().unwrap() >= 1000,
         "{last}"
     );
+    let harmed = ["packets_lost", "packets_doubled"].map(|what| told[what].as_u64().unwrap());
+    assert!(harmed.iter().sum::<u64>() > 0, "the storms did no harm: {last}");
     for killed in ["host killed", "peer killed", "server killed"] {
         assert!(told["recovery_seconds"][killed]["times"].as_u64().unwrap() >= 2, "{killed}: {last}");
     }

@@ -27,9 +27,10 @@ const MAX_CONTROL: usize = 4096;
 const NEEDLESS_FOR: Duration = Duration::from_secs(30);
 /// A host keeps a silent link for this long, in case it recovers.
 const SILENT_LINK: Duration = Duration::from_secs(60);
-/// How long nothing may be acknowledged over a path that answers. SCTP repairs four losses of the
-/// same packet in a row within 15 s; after some more it stops for good.
-const STALLED: Duration = Duration::from_secs(20);
+/// How long nothing may be acknowledged over a path that answers. SCTP sends a packet again five
+/// times at most, the last time after 1 + 2 + 4 + 8 + 16 s, and then stops for good: what is not
+/// acknowledged by then, with some seconds to spare, never will be.
+pub(super) const STALLED: Duration = Duration::from_secs(35);
 
 impl Session {
     pub(super) fn ping(&mut self, now: Instant) {

@@ -57,9 +57,9 @@ pub struct WebRtcConfig {
     /// loss can cost a second.
     pub socket_buffer: usize,
 
-    /// How often an idle link is checked. Default: 2 s, and up to a second later where nothing else
-    /// goes over it. More often notices a dead idle path
-    /// sooner and costs processor time (about 0.01 % of a core a link at 2 s); above 25 s NATs
+    /// How often an idle link is checked. Default: 2 s, and up to a quarter later by the end that
+    /// follows the checks of the other. More often notices a dead idle path
+    /// sooner and costs processor time (about 0.01 % of a core an end at 2 s); above 25 s NATs
     /// forget the path.
     pub keepalive: Duration,
 

@@ -27,6 +27,8 @@
 //! which may be seconds away. Whoever has drained a channel asks for such a packet: a STUN
 //! indication, which means nothing, made up at the socket.
 
+mod quiet;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -38,7 +40,8 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use webrtc::runtime::{AsyncUdpSocket, Transmit};
 
-use super::stun::{BINDING_REQUEST, BINDING_SUCCESS, is_stun, relayed, seen_as};
+use self::quiet::Quiet;
+use super::stun::{BINDING_REQUEST, BINDING_SUCCESS, is_same_check, is_stun, relayed, seen_as};
 
 /// How often the last check is repeated into a silence, until the path is suspect: so often that at
 /// 5 % loss they do not all get lost.
@@ -60,13 +63,6 @@ const ASKED_FOR: Duration = Duration::from_millis(500);
 const PUMP_AFTER: u32 = 64;
 /// Pairs of addresses whose last check is kept until one of them is in use.
 const MAX_PAIRS: usize = 512;
-/// A path is quiet when nothing but ICE went over it for this long: longer than the stack waits
-/// for an acknowledgement, short of a row of lost repetitions.
-const QUIET_AFTER: Duration = Duration::from_secs(5);
-/// How long the driver of a quiet path sleeps at least; its checks are late by as much.
-const QUIET_SLEEP: Duration = Duration::from_secs(1);
-/// The first bytes of what is DTLS.
-const DTLS: std::ops::Range<u8> = 20..64;
 /// How often the agent looks at its pairs while it has chosen none.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// How often it is made to look at once in a restart: few, as SCTP goes by the same clock.
@@ -110,10 +106,7 @@ pub(super) struct Path {
     heard: AtomicU64,
     /// Until when checks are wanted whatever arrives, in nanoseconds since `base`.
     asked_until: AtomicU64,
-    /// Something else than ICE went either way since the driver last slept.
-    busy: AtomicBool,
-    /// Since when it did not, in nanoseconds since `base`.
-    quiet_since: AtomicU64,
+    quiet: Quiet,
     suspect: AtomicBool,
     moved: AtomicBool,
     gave_up: AtomicBool,
@@ -170,7 +163,7 @@ pub(super) enum Verdict {
 }
 
 impl Path {
-    pub(super) fn new(suspect_after: Duration, give_up_after: Duration) -> Self {
+    pub(super) fn new(suspect_after: Duration, give_up_after: Duration, keepalive: Duration) -> Self {
         Self {
             base: real_now(),
             suspect_after,
@@ -184,8 +177,7 @@ impl Path {
             unanswered_since: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             asked_until: AtomicU64::new(0),
-            busy: AtomicBool::new(true),
-            quiet_since: AtomicU64::new(0),
+            quiet: Quiet::new(keepalive),
             suspect: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             gave_up: AtomicBool::new(false),
@@ -341,7 +333,7 @@ impl Path {
             }
             // Nothing is under way and nobody waits: whatever comes wakes the driver, so that it
             // need not look five times a second whether there is nothing to do.
-            return if self.is_quiet(now) { wanted.max(QUIET_SLEEP) } else { wanted };
+            return self.quiet.handle_sleep(now, wanted);
         }
         let silence = now.saturating_sub(Duration::from_nanos(since));
         if silence >= self.suspect_after && !self.suspect.swap(true, Ordering::AcqRel) {
@@ -357,22 +349,23 @@ impl Path {
         wanted.min(self.repeat_check(now))
     }
 
-    /// Whether nothing but ICE went over the path for a while.
-    fn is_quiet(&self, now: Duration) -> bool {
-        let now = now.as_nanos() as u64;
-        if self.busy.load(Ordering::Acquire) && self.busy.swap(false, Ordering::AcqRel) {
-            self.quiet_since.store(now, Ordering::Release);
+    /// The stack wants to send something. Returns whether that can be left out, as it is the same
+    /// check once more on a quiet path.
+    pub(super) fn is_needless(&self, socket: &Arc<dyn AsyncUdpSocket>, transmit: &Transmit<'_>) -> bool {
+        let carried = relayed(transmit.contents);
+        if !is_stun(carried, BINDING_REQUEST) || self.stage.load(Ordering::Acquire) != OPEN {
+            return false;
         }
-        let since = self.quiet_since.load(Ordering::Acquire);
-        now.saturating_sub(since) >= QUIET_AFTER.as_nanos() as u64
-    }
-
-    /// A packet went either way.
-    fn note_traffic(&self, carried: &[u8]) {
-        // Looked at before it is written: this is for every packet.
-        if carried.first().is_some_and(|first| DTLS.contains(first)) && !self.busy.load(Ordering::Relaxed) {
-            self.busy.store(true, Ordering::Release);
-        }
+        let now = self.elapsed();
+        self.quiet.handle_check(now);
+        let (recently, socket) = (now.saturating_sub(self.quiet.again_after()), Arc::downgrade(socket));
+        self.quiet.is_quiet(now)
+            && self.checks().iter().any(|check| {
+                check.sent > recently
+                    && check.destination == transmit.destination
+                    && check.socket.ptr_eq(&socket)
+                    && is_same_check(relayed(&check.request), carried)
+            })
     }
 
     /// Something is sent on `socket`.
@@ -383,7 +376,7 @@ impl Path {
         if is_stun(carried, BINDING_SUCCESS) {
             return;
         }
-        self.note_traffic(carried);
+        self.quiet.note_traffic(carried);
         if stage != SETUP && self.unanswered_since.load(Ordering::Acquire) == 0 {
             let now = self.elapsed().as_nanos() as u64;
             self.unanswered_since.store(now.max(1), Ordering::Release);
@@ -467,7 +460,10 @@ impl Path {
             late = true;
         }
         let contents = relayed(contents);
-        self.note_traffic(contents);
+        self.quiet.note_traffic(contents);
+        if is_stun(contents, BINDING_REQUEST) {
+            self.quiet.handle_checked();
+        }
         if alone && is_stun(contents, BINDING_SUCCESS) {
             let now = self.elapsed();
             let mut checks = self.checks();

@@ -134,7 +134,7 @@ impl Peer {
             LinkError::Failed("WebRtcTransport must be used inside a tokio runtime".to_owned())
         })?;
         let entry = registry.enter()?;
-        let path = Arc::new(Path::new(config.suspect_after, config.give_up_after));
+        let path = Arc::new(Path::new(config.suspect_after, config.give_up_after, config.keepalive));
         let (notes_in, notes) = mpsc::channel(MAX_NOTES);
         let gathered = watch::Sender::new(Gathered::default());
         let breach = Arc::new(AtomicBool::new(false));

@@ -17,6 +17,16 @@ pub(super) fn is_stun(datagram: &[u8], kind: [u8; 2]) -> bool {
     datagram.len() >= 20 && datagram[..2] == kind && datagram[4..8] == STUN_COOKIE
 }
 
+/// What ends a check: MESSAGE-INTEGRITY and FINGERPRINT.
+const SEAL: usize = 24 + 8;
+
+/// Whether two checks say the same, but for what makes each of them one of its own.
+pub(super) fn is_same_check(one: &[u8], other: &[u8]) -> bool {
+    let said = |check: &[u8]| Some(20..check.len().checked_sub(SEAL)?).filter(|said| !said.is_empty());
+    let (Some(said), true) = (said(one), one.len() == other.len()) else { return false };
+    one[..8] == other[..8] && one[said.clone()] == other[said]
+}
+
 /// What a datagram to or from a TURN server carries, or the datagram itself.
 pub(super) fn relayed(datagram: &[u8]) -> &[u8] {
     // ChannelData: a number from 0x4000 on, the length, and that much.

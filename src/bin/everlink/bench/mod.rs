@@ -7,6 +7,7 @@
 mod connect;
 mod ends;
 mod idle;
+mod loss;
 mod raw;
 mod recovery;
 mod report;
@@ -27,12 +28,31 @@ pub struct BenchArgs {
     /// Where the stores are that are measured. The default is the system's directory for temporary files.
     #[arg(long, value_name = "DIR")]
     dir: Option<std::path::PathBuf>,
+    /// For how many minutes to count false alarms at 5 % packet loss. The default is 1, or 0.25 with `--quick`;
+    /// what must hold is none in 60.
+    #[arg(long, value_name = "MINUTES", value_parser = minutes)]
+    loss_minutes: Option<f64>,
     /// Measures this process for another one.
     #[arg(long, hide = true)]
     child: Option<String>,
 }
 
 const PARTS: [&str; 5] = ["connect", "recovery", "stream", "store", "idle"];
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(minutes) if minutes > 0.0 && minutes <= 1440.0 => Ok(minutes),
+        _ => Err("write a number of minutes above 0, up to 1440".to_owned()),
+    }
+}
+
+impl BenchArgs {
+    /// For how long packets are lost.
+    fn lossy(&self) -> std::time::Duration {
+        let minutes = self.loss_minutes.unwrap_or(if self.quick { 0.25 } else { 1.0 });
+        std::time::Duration::from_secs_f64(minutes * 60.0)
+    }
+}
 
 /// Measures and prints. An error says in one line what did not work.
 pub fn run(args: &BenchArgs, json: bool) -> Result<(), String> {
@@ -51,7 +71,7 @@ pub fn run(args: &BenchArgs, json: bool) -> Result<(), String> {
         store::run(&mut report, args.quick, args.dir.as_deref())?;
     }
     if wanted("recovery") {
-        recovery::run(&mut report, args.quick)?;
+        recovery::run(&mut report, args.quick, args.lossy())?;
     }
     if wanted("idle") {
         idle::run(&mut report, args.quick)?;

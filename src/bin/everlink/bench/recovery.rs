@@ -1,4 +1,4 @@
-//! How soon messages flow again: after the link was closed under the connection, after blackouts,
+//! How soon messages flow again: after the link was closed under the connection, after blackouts, over a bad path,
 //! and a thousand times over.
 
 use std::sync::Arc;
@@ -13,12 +13,14 @@ use everlink::{DurableChannel, DurableConnection};
 
 use super::ends::{client, connect, expose, on_a_runtime, transport};
 use super::idle::Process;
+use super::loss;
 use super::raw::{self, Tuning};
 use super::report::{Report, Row, median};
 use everlink::testkit::Cuttable;
 
-pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
+pub fn run(report: &mut Report, quick: bool, lossy: Duration) -> Result<(), String> {
     closed_under_us(report, quick);
+    let lossy = loss::begin(lossy, if quick { 3 } else { 10 });
     let seconds: &[u64] = if quick { &[5] } else { &[5, 20, 75] };
     // Side by side: they wait most of the time. A plain program may never end, and is left behind.
     let runs = seconds.iter().map(|&seconds| {
@@ -51,6 +53,7 @@ pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
             report.broken(format!("{} messages went wrong over a blackout of {seconds} s", ours.wrong));
         }
     }
+    loss::tell(report, &lossy.join().map_err(|_| "the path that loses packets failed".to_owned())?);
     thousand(report, if quick { 100 } else { 1000 });
     Ok(())
 }

@@ -13,6 +13,11 @@ pub struct Figures {
     recoveries: BTreeMap<String, Vec<f64>>,
     pub kills: u64,
     pub cuts: u64,
+    pub storms: u64,
+    /// Packets lost and doubled in storms.
+    pub harmed: [u64; 2],
+    /// Reconnects in storms, where nothing else befell.
+    pub storm_reconnects: u64,
     /// How often a live link was replaced while the server was away.
     pub disturbed: u64,
 }
@@ -47,6 +52,9 @@ impl Figures {
         row("messages", counts.sent.to_string());
         row("cuts", self.cuts.to_string());
         row("kills", self.kills.to_string());
+        row("storms", self.storms.to_string());
+        row("packets lost in storms", self.harmed[0].to_string());
+        row("packets doubled in storms", self.harmed[1].to_string());
         row("lost", counts.lost.to_string());
         row("doubled", counts.doubled.to_string());
         row("reordered", counts.reordered.to_string());
@@ -54,6 +62,7 @@ impl Figures {
         row("gaps of which both ends know, messages", counts.explained.to_string());
         row("came again after their receiver was killed", counts.replayed.to_string());
         row("live links replaced while the server was away", self.disturbed.to_string());
+        row("reconnects in storms alone", self.storm_reconnects.to_string());
         table.push_str(&format!(
             "\n{:<32} {:>6} {:>9} {:>9} {:>9}  must reach\n",
             "seconds to the first message after", "times", "p50", "p99", "max"
@@ -85,6 +94,8 @@ impl Figures {
             "received": counts.received, "cuts": self.cuts, "kills": self.kills, "lost": counts.lost,
             "doubled": counts.doubled, "reordered": counts.reordered, "unexplained": counts.unexplained,
             "explained": counts.explained, "replayed": counts.replayed, "disturbed": self.disturbed,
+            "storms": self.storms, "packets_lost": self.harmed[0], "packets_doubled": self.harmed[1],
+            "storm_reconnects": self.storm_reconnects,
             "recovery_seconds": recoveries,
         })
     }

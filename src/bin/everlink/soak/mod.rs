@@ -35,6 +35,9 @@ pub struct SoakArgs {
     /// How often the link is cut: closed at either end, left in the dark, or moved to another port.
     #[arg(long, default_value_t = 1000)]
     cuts: u32,
+    /// How often the path is bad for up to four seconds: it loses, delays, doubles and reorders packets.
+    #[arg(long, default_value_t = 100)]
+    storms: u32,
     /// Where keys, stores and histories go. The default is a directory for temporary files, which is
     /// removed if no promise was broken.
     #[arg(long, value_name = "DIR")]

@@ -23,7 +23,7 @@ impl Who {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     /// `kill -9`, and a new process after a while.
     Kill { who: Who, away: Duration },
@@ -33,6 +33,58 @@ pub enum Fault {
     Blackout(Duration),
     /// The other end sees the peer under another port.
     Rebind,
+    /// The path is bad for a while, both ways.
+    Storm(Storm),
+}
+
+/// What a bad path does to packets, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Storm {
+    pub lasts: Duration,
+    /// The share of packets lost.
+    pub loss: f64,
+    pub delay: Duration,
+    /// At most so much more delay.
+    pub jitter: Duration,
+    /// The share of packets overtaken.
+    pub reorder: f64,
+    /// The share of packets that come twice.
+    pub duplicate: f64,
+}
+
+impl Storm {
+    fn draw(chance: &mut StdRng) -> Self {
+        Self {
+            lasts: Duration::from_millis(chance.random_range(500..=4000)),
+            loss: chance.random_range(0.01..=0.1),
+            delay: Duration::from_millis(chance.random_range(0..=60)),
+            jitter: Duration::from_millis(chance.random_range(0..=40)),
+            reorder: chance.random_range(0.0..=0.1),
+            duplicate: chance.random_range(0.0..=0.1),
+        }
+    }
+
+    /// As one line to the process that suffers it.
+    pub fn command(self) -> String {
+        let Self { lasts, loss, delay, jitter, reorder, duplicate } = self;
+        let [lasts, delay, jitter] = [lasts, delay, jitter].map(|time| time.as_millis());
+        format!("storm {lasts} {loss} {delay} {jitter} {reorder} {duplicate}")
+    }
+
+    /// What [`command`](Self::command) said.
+    pub fn parse(command: &str) -> Option<Self> {
+        let mut words = command.strip_prefix("storm ")?.split(' ');
+        let mut number = || words.next()?.parse::<f64>().ok();
+        let millis = |number: f64| Duration::try_from_secs_f64(number / 1000.0).ok();
+        Some(Self {
+            lasts: millis(number()?)?,
+            loss: number()?,
+            delay: millis(number()?)?,
+            jitter: millis(number()?)?,
+            reorder: number()?,
+            duplicate: number()?,
+        })
+    }
 }
 
 impl Fault {
@@ -43,6 +95,7 @@ impl Fault {
             Self::Close(who) => format!("link closed by the {}", who.name()),
             Self::Blackout(_) => "blackout".to_owned(),
             Self::Rebind => "new port of the peer".to_owned(),
+            Self::Storm(_) => "a bad path".to_owned(),
         }
     }
 
@@ -61,8 +114,17 @@ pub struct Step {
     pub careless: bool,
 }
 
-/// `kills` and `cuts` at random moments of `lasts`.
-pub fn plan(seed: u64, kills: u32, cuts: u32, lasts: Duration) -> Vec<Step> {
+/// How often what befalls a soak.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    pub kills: u32,
+    pub cuts: u32,
+    pub storms: u32,
+}
+
+/// So many faults at random moments of `lasts`.
+pub fn plan(seed: u64, times: Times, lasts: Duration) -> Vec<Step> {
+    let Times { kills, cuts, storms } = times;
     let mut chance = StdRng::seed_from_u64(seed);
     let mut whats: Vec<Fault> = Vec::new();
     for at in 0..kills {
@@ -80,6 +142,9 @@ pub fn plan(seed: u64, kills: u32, cuts: u32, lasts: Duration) -> Vec<Step> {
             _ => Fault::Blackout(Duration::from_millis(chance.random_range(500..=4000))),
         });
     }
+    // Of their own, so that kills and cuts are the same with them and without.
+    let mut weather = StdRng::seed_from_u64(!seed);
+    whats.extend((0..storms).map(|_| Fault::Storm(Storm::draw(&mut weather))));
     let mut steps: Vec<Step> = whats
         .into_iter()
         .map(|fault| Step { at: lasts.mul_f64(chance.random()), fault, careless: chance.random_bool(0.15) })
@@ -95,15 +160,32 @@ mod tests {
     #[test]
     fn a_seed_is_a_plan_of_as_many_faults_as_were_asked_for() {
         let lasts = Duration::from_secs(60);
-        let steps = plan(1, 20, 50, lasts);
-        assert_eq!(steps, plan(1, 20, 50, lasts));
-        assert_ne!(steps, plan(2, 20, 50, lasts));
+        let times = Times { kills: 20, cuts: 50, storms: 10 };
+        let steps = plan(1, times, lasts);
+        assert_eq!(steps, plan(1, times, lasts));
+        assert_ne!(steps, plan(2, times, lasts));
         assert_eq!(steps.iter().filter(|step| step.fault.is_kill()).count(), 20);
-        assert_eq!(steps.len(), 70);
-        assert!(steps.is_sorted_by_key(|step| step.at) && steps[69].at <= lasts);
+        assert_eq!(steps.len(), 80);
+        assert!(steps.is_sorted_by_key(|step| step.at) && steps[79].at <= lasts);
+        let (stormy, calm): (Vec<Step>, Vec<Step>) =
+            steps.iter().partition(|step| matches!(step.fault, Fault::Storm(_)));
+        assert_eq!(stormy.len(), 10);
+        assert_eq!(calm, plan(1, Times { storms: 0, ..times }, lasts));
         for who in [Who::Server, Who::Host, Who::Peer] {
             let is = |step: &&Step| matches!(step.fault, Fault::Kill { who: killed, .. } if killed == who);
             assert!(steps.iter().filter(is).count() >= 4, "{who:?}");
+        }
+    }
+
+    #[test]
+    fn a_storm_is_the_same_for_who_suffers_it() {
+        let mut chance = StdRng::seed_from_u64(3);
+        for _ in 0..100 {
+            let storm = Storm::draw(&mut chance);
+            assert_eq!(Storm::parse(&storm.command()), Some(storm));
+        }
+        for bad in ["", "storm", "storm 1", "dark 1 2 3 4 5 6", "storm -1 0 0 0 0 0", "storm a b c d e f"] {
+            assert_eq!(Storm::parse(bad), None, "{bad:?}");
         }
     }
 }

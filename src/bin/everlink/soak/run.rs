@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::SoakArgs;
 use super::figures::Figures;
-use super::plan::{Fault, Step, Who, plan};
+use super::plan::{Fault, Step, Times, Who, plan};
 use super::processes::{Process, Said, start};
 use crate::failure::{Failure, complain};
 use crate::output::Output;
@@ -145,8 +145,8 @@ impl Soak {
         self.start(Who::Peer)?;
         self.event(Who::Peer, "first").await?;
 
-        let SoakArgs { kills, cuts, .. } = self.args;
-        let steps = plan(self.seed, kills, cuts, self.args.lasts());
+        let SoakArgs { kills, cuts, storms, .. } = self.args;
+        let steps = plan(self.seed, Times { kills, cuts, storms }, self.args.lasts());
         let begun = Instant::now();
         for step in steps {
             self.listen_until(begun + step.at).await?;
@@ -276,6 +276,12 @@ impl Soak {
                 Some(seconds) => seconds,
                 None => self.processes.get(&who).map_or(0.0, |process| (at - process.started).as_secs_f64()),
             };
+            for (harmed, what) in self.figures.harmed.iter_mut().zip(["packets_lost", "packets_doubled"]) {
+                *harmed += event[what].as_u64().unwrap_or(0);
+            }
+            if !awaited.entangled {
+                self.figures.storm_reconnects += event["reconnects"].as_u64().unwrap_or(0);
+            }
             // The limits are for one fault at a time.
             let cause = if awaited.entangled { SEVERAL.to_owned() } else { awaited.cause };
             self.figures.recovered(cause, seconds);
@@ -322,11 +328,20 @@ impl Soak {
                 self.start(who)?;
                 self.wait_for(who, "first", cause);
             }
-            Fault::Close(who) => self.suffer(who, "cut", cause).await,
-            Fault::Blackout(lasts) => {
-                self.suffer(Who::Peer, &format!("dark {}", lasts.as_millis()), cause).await
+            Fault::Storm(storm) => {
+                self.figures.storms += 1;
+                self.suffer(Who::Peer, &storm.command(), cause).await;
             }
-            Fault::Rebind => self.suffer(Who::Peer, "rebind", cause).await,
+            cut => {
+                self.figures.cuts += 1;
+                match cut {
+                    Fault::Close(who) => self.suffer(who, "cut", cause).await,
+                    Fault::Blackout(lasts) => {
+                        self.suffer(Who::Peer, &format!("dark {}", lasts.as_millis()), cause).await;
+                    }
+                    _ => self.suffer(Who::Peer, "rebind", cause).await,
+                }
+            }
         }
         if !careless {
             let deadline = Instant::now() + PATIENCE;
@@ -341,7 +356,6 @@ impl Soak {
     }
 
     async fn suffer(&mut self, who: Who, command: &str, cause: String) {
-        self.figures.cuts += 1;
         self.wait_for(who, "recovered", cause);
         self.tell(who, command).await;
     }
@@ -397,15 +411,16 @@ impl Soak {
         }
         self.told = Instant::now();
         let (seconds, sent) = (self.begun.elapsed().as_secs(), self.total());
-        let (cuts, kills) = (self.figures.cuts, self.figures.kills);
+        let Figures { cuts, kills, storms, .. } = self.figures;
         if self.output.json {
             let _ = self.output.event(json!({
                 "event": "progress", "seconds": seconds, "messages": sent, "cuts": cuts, "kills": kills,
+                "storms": storms,
             }));
         } else {
             complain(&format!(
-                "{seconds} s: {sent} of {} messages, {cuts} of {} cuts, {kills} of {} kills",
-                self.args.messages, self.args.cuts, self.args.kills
+                "{seconds} s: {sent} of {} messages, {cuts} of {} cuts, {kills} of {} kills, {storms} of {} storms",
+                self.args.messages, self.args.cuts, self.args.kills, self.args.storms
             ));
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use everlink::link::webrtc::{WebRtcConfig, WebRtcTransport};
 use everlink::signaling::{HttpSignaling, ServiceUuid};
-use everlink::testkit::{Cuttable, Happened, History, UdpProxy};
+use everlink::testkit::{Cuttable, Faults, Happened, History, UdpProxy, Way};
 use everlink::{
     ChannelConfig, ChannelEvent, ChannelReceiver, ChannelSender, Client, ConnectionConfig, DurableConnection,
     Identity, PublicKey, QueueConfig, Receipt, ServiceConfig, Target, WhenFull,
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::WorkerArgs;
-use super::plan::Who;
+use super::plan::{Storm, Who};
 use crate::args::Serve;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -353,9 +353,12 @@ async fn suffer(worker: Arc<Worker>, connection: Option<DurableConnection>, faul
     write(worker.history.record(Happened::Note(&fault.join(" "))));
     let words: Vec<&str> = fault.iter().map(String::as_str).collect();
     let mut since = Instant::now();
+    let mut recovered = json!({ "event": "recovered" });
+    let reconnects =
+        |connection: &Option<DurableConnection>| connection.as_ref().map_or(0, |at| at.stats().reconnects);
     match words[..] {
         ["cut"] => {
-            let before = connection.as_ref().map_or(0, |connection| connection.stats().reconnects);
+            let before = reconnects(&connection);
             let closed = worker.links.cut().await;
             // What was under way does not count: only a new link carries more.
             if let Some(mut connection) = connection.filter(|_| closed > 0) {
@@ -379,11 +382,35 @@ async fn suffer(worker: Arc<Worker>, connection: Option<DurableConnection>, faul
             since = Instant::now();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        ["storm", ..] => {
+            let Some(storm) = Storm::parse(&fault.join(" ")) else {
+                return say(json!({ "event": "note", "text": "not a storm" }));
+            };
+            let (before, packets) = (reconnects(&connection), worker.proxy.stats());
+            worker.proxy.update(Way::Both, |faults| {
+                (faults.loss, faults.reorder) = (storm.loss, storm.reorder);
+                (faults.delay, faults.jitter) = (storm.delay, storm.jitter);
+                faults.duplicate = storm.duplicate;
+            });
+            tokio::time::sleep(storm.lasts).await;
+            // A blackout that began meanwhile goes on.
+            worker.proxy.update(Way::Both, |faults| {
+                let dark = faults.blackout;
+                *faults = Faults::default();
+                faults.blackout = dark;
+            });
+            since = Instant::now();
+            let now = worker.proxy.stats();
+            recovered["packets_lost"] = (now.lost - packets.lost).into();
+            recovered["packets_doubled"] = (now.doubled - packets.doubled).into();
+            recovered["reconnects"] = reconnects(&connection).saturating_sub(before).into();
+        }
         _ => return say(json!({ "event": "note", "text": "an unknown command" })),
     }
     let mut received = worker.received.subscribe();
     received.borrow_and_update();
     if received.changed().await.is_ok() {
-        say(json!({ "event": "recovered", "seconds": since.elapsed().as_secs_f64() }));
+        recovered["seconds"] = since.elapsed().as_secs_f64().into();
+        say(recovered);
     }
 }

@@ -6,6 +6,7 @@ use super::super::stun::{INDICATION, SEND_INDICATION};
 use super::*;
 
 const LONG: Duration = Duration::from_secs(3600);
+const KEEPALIVE: Duration = Duration::from_secs(20);
 const DATA: [u8; 30] = [23; 30];
 
 /// Remembers what was sent.
@@ -51,7 +52,7 @@ impl Bench {
     fn new(suspect_after: Duration) -> Self {
         let wire = Arc::<Wire>::default();
         let socket = Arc::clone(&wire) as Arc<dyn AsyncUdpSocket>;
-        Self { path: Path::new(suspect_after, LONG), wire, socket }
+        Self { path: Path::new(suspect_after, LONG, KEEPALIVE), wire, socket }
     }
 
     fn send(&self, port: u16, contents: &[u8]) {
@@ -270,7 +271,7 @@ fn what_goes_through_a_relay_is_seen_as_what_it_is() {
 
 #[test]
 fn a_pump_is_asked_for_only_after_many_messages() {
-    let path = Path::new(LONG, LONG);
+    let path = Path::new(LONG, LONG, KEEPALIVE);
     let cx = Context::from_waker(Waker::noop());
     path.handle_drained();
     assert!(!path.handle_read(&cx));
@@ -282,26 +283,41 @@ fn a_pump_is_asked_for_only_after_many_messages() {
     assert!(!path.handle_read(&cx));
 }
 
-#[test]
-fn the_driver_of_a_quiet_path_sleeps_longer() {
-    let bench = Bench::new(LONG);
-    bench.path.handle_open();
-    let seconds = Duration::from_secs;
-    assert!(!bench.path.is_quiet(seconds(10)), "it has just begun");
-    assert!(!bench.path.is_quiet(seconds(14)));
-    assert!(bench.path.is_quiet(seconds(15)));
-    // Checks and their answers keep a path, and are no traffic.
-    bench.send(2, &stun(BINDING_REQUEST, 1));
-    bench.path.handle_received(&stun(BINDING_SUCCESS, 1), true);
-    assert!(bench.path.is_quiet(seconds(16)));
-    for both_ways in [true, false] {
-        let later = if both_ways { 20 } else { 40 };
-        if both_ways {
-            bench.send(2, &DATA)
-        } else {
-            _ = bench.path.handle_received(&DATA, true)
-        }
-        assert!(!bench.path.is_quiet(seconds(later)));
-        assert!(bench.path.is_quiet(seconds(later + 5)));
+/// A check with a name, a transaction and what seals it.
+fn check(name: u8, id: u8) -> Vec<u8> {
+    let mut check = stun(BINDING_REQUEST, id);
+    check.extend_from_slice(&[0, 6, 0, 4, name, name, name, name]);
+    check.extend_from_slice(&[id; 32]);
+    check
+}
+
+impl Bench {
+    fn needless(&self, port: u16, contents: &[u8]) -> bool {
+        let transmit =
+            Transmit { destination: addr(port), ecn: None, contents, segment_size: None, src_ip: None };
+        self.path.is_needless(&self.socket, &transmit)
     }
+}
+
+#[test]
+fn the_same_check_again_is_left_out_on_a_quiet_path() {
+    let mut bench = Bench::new(LONG);
+    bench.path.base -= Duration::from_secs(10);
+    bench.send(3, &check(1, 1));
+    bench.send(3, &DATA);
+    assert!(!bench.needless(3, &check(1, 2)), "not during the set-up");
+    bench.path.handle_open();
+    assert!(!bench.needless(3, &check(1, 2)), "not while messages come and go");
+    bench.send(3, &DATA);
+    bench.path.quiet.is_quiet(Duration::ZERO);
+    assert!(bench.needless(3, &check(1, 2)));
+    assert!(!bench.needless(4, &check(1, 2)), "to somebody else");
+    assert!(!bench.needless(3, &check(2, 2)), "by another name");
+    assert!(!bench.needless(3, &DATA) && !bench.needless(3, &stun(BINDING_REQUEST, 2)));
+    bench.path.base -= bench.path.quiet.again_after();
+    assert!(!bench.needless(3, &check(1, 3)), "it is a while ago");
+    bench.path.handle_received(&check(9, 9), true);
+    assert!(bench.needless(3, &check(1, 4)), "the other end has just sent one");
+    bench.path.base -= KEEPALIVE + KEEPALIVE / 2;
+    assert!(!bench.needless(3, &check(1, 5)), "it did so the last time, too");
 }
