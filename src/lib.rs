@@ -320,6 +320,7 @@
 #![deny(missing_docs, clippy::disallowed_methods)]
 
 mod client;
+mod collections;
 mod config;
 mod durable;
 mod error;
@@ -338,6 +339,8 @@ pub mod store;
 mod sync;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+#[cfg(target_arch = "wasm32")]
+mod web;
 
 pub use client::{Client, ClientBuilder, Target};
 pub use config::*;
@@ -362,3 +365,6 @@ mod guarantees {}
 #[cfg(all(doctest, feature = "webrtc", feature = "http"))]
 #[doc = include_str!("../MIGRATION.md")]
 mod migration {}
+
+#[cfg(all(test, target_arch = "wasm32"))]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);

@@ -26,7 +26,7 @@ use super::{
 use crate::durable::dialer::{DialFailure, Dialed, Dialer, Restart};
 use crate::error::DialError;
 use crate::identity::PublicKey;
-use crate::link::{Negotiation, Transport};
+use crate::link::{LinkError, Negotiation, Transport};
 use crate::runtime::{self, BoxFuture, Instant};
 
 /// Dials one service through a directory.
@@ -221,6 +221,7 @@ impl Inner {
             }
             DialError::Signaling(error) => (!pinned && !error.is_temporary(), None),
             DialError::Impersonation(_) => (!pinned, None),
+            DialError::Link(LinkError::Unsupported(_)) => (true, None),
             _ => (false, None),
         };
         DialFailure { error, permanent, retry_after: retry_after.map(|after| after.min(RETRY_AFTER_MAX)) }
@@ -340,5 +341,5 @@ const PROBE_FAILS: Duration = Duration::from_millis(750);
 const PROBE_EVERY_MIN: Duration = Duration::from_millis(250);
 const PROBE_EVERY_MAX: Duration = Duration::from_secs(1);
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

@@ -688,5 +688,5 @@ fn refusal(error: &SignalingError) -> Refusal {
 /// How long a withdrawal may take.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
