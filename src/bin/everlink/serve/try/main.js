@@ -227,6 +227,12 @@ async function startHost() {
             void side.attach(connection);
         }
     })().catch(trouble);
+    void (async () => {
+        for await (const event of service.events()) {
+            // A duplicated tab begins with what this one kept.
+            if (event.type === 'displaced') trouble('This tab was duplicated, and the newer one has the link now. Reload this one to take it back.');
+        }
+    })().catch(trouble);
 }
 
 async function startGuest(id, letter, name, uuid) {

@@ -23,6 +23,7 @@ export class Talk {
     #expected;
     /** What the other side has written, as far as it is known here. */
     theirs = '';
+    /** Of keystrokes. */
     counts = { sent: 0, received: 0, lost: 0, doubled: 0 };
 
     /** Begins with what was written before there was anybody. */
@@ -41,11 +42,12 @@ export class Talk {
     write(text) {
         const op = change(this.#mine, text);
         this.#mine = text;
-        if (op.del || op.ins) this.#send(op);
+        if (!op.del && !op.ins) return;
+        this.counts.sent++;
+        this.#send(op);
     }
 
     #send(message) {
-        this.counts.sent++;
         // Who closed the connection is told by the connection.
         this.#channel.send(JSON.stringify({ n: this.#next++, ...message })).catch(() => {});
     }
@@ -89,8 +91,8 @@ export class Talk {
             if (whole(at, MAX_TEXT) && whole(del, MAX_TEXT) && typeof ins === 'string') {
                 this.theirs = (this.theirs.slice(0, at) + ins + this.theirs.slice(at + del)).slice(0, MAX_TEXT);
             }
+            this.counts.received++;
         }
         this.#expected = said.n + 1;
-        this.counts.received++;
     }
 }
