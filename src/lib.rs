@@ -303,7 +303,7 @@
 //!
 //! | feature | default | adds |
 //! | --- | --- | --- |
-//! | `webrtc` | yes | `link::webrtc`, the default transport; needs tokio |
+//! | `webrtc` | yes | `link::webrtc`, the default transport; needs tokio. In a browser `link::web` |
 //! | `http` | yes | `signaling::HttpSignaling` |
 //! | `store` | yes | `store::FileStore`: sessions that survive a killed process |
 //! | `server` | no | `signaling::server` |
@@ -312,6 +312,39 @@
 //! | `cli` | no | the `everlink` binary; brings all of them but `metrics` |
 //!
 //! Features only add. Without any, memory links, memory signaling and memory stores are there.
+//!
+//! # In the browser
+//!
+//! On `wasm32-unknown-unknown` this is the same crate with the same features: pages connect to native hosts, to
+//! other pages, and are hosts themselves.
+//!
+//! | natively | in a browser |
+//! | --- | --- |
+//! | `link::webrtc` | `link::web`, over the browser's `RTCPeerConnection`, or a polyfill's in Node |
+//! | `signaling::HttpSignaling` | the same, by `fetch` |
+//! | `store::FileStore` | `store::IndexedDbStore`: survives a reload and a killed tab |
+//! | `Identity::load_or_create(path)?` | `Identity::load_or_create(name).await?`, in IndexedDB |
+//! | tokio | the event loop: call it from a page's task, such as `wasm_bindgen_futures::spawn_local` |
+//!
+//! ```no_run
+//! # #[cfg(all(target_arch = "wasm32", feature = "http", feature = "webrtc"))]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use everlink::signaling::HttpSignaling;
+//! use everlink::store::IndexedDbStore;
+//! use everlink::{Client, Identity};
+//!
+//! let client = Client::builder(Identity::load_or_create("me").await?)
+//!     .signaling(HttpSignaling::new("https://signaling.example.org")?)
+//!     .store(IndexedDbStore::open("sessions").await?)
+//!     .build();
+//! let connection = client.connect("alice", "chat@1.0.0").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A page that is not seen has slow clocks, but hears what arrives, and stays connected. To make
+//! the module small: `opt-level = "z"`, `lto`, `codegen-units = 1`, `panic = "abort"`, and `tracing` with
+//! `release_max_level_off` among the dependencies of your own crate.
 //!
 //! The promises are in `docs/GUARANTEES.md`, the protocol in `docs/PROTOCOL.md`, the inner structure in
 //! `ARCHITECTURE.md`, the threat model in `SECURITY.md`.

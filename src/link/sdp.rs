@@ -205,6 +205,7 @@ mod tests {
         assert!(reason(&description("").replace("a=fingerprint", "a=x")).contains("fingerprint"));
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     #[test]
     fn a_restart_changes_credentials_and_candidates_only() {
         let before = description("a=setup:actpass\r\na=candidate:1 1\r\na=end-of-candidates\r\na=x:y\r\n");

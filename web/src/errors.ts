@@ -37,6 +37,8 @@ export interface CloseReason extends ErrorInfo {
 
 /** What every error of this package is. */
 export class EverlinkError extends Error {
+    // Written out in each class: minifiers rename classes.
+    override name = 'EverlinkError';
     /** Why, for programs. */
     readonly code: string;
     /** Why the connection ended, if that is what was in the way. */
@@ -49,7 +51,6 @@ export class EverlinkError extends Error {
     /** @internal */
     constructor(info: { code: string; message: string; reason?: CloseReason; hint?: string; retryAfter?: number }) {
         super(info.message);
-        this.name = new.target.name;
         this.code = info.code;
         if (info.reason) this.reason = info.reason;
         if (info.hint !== undefined) this.hint = info.hint;
@@ -60,44 +61,62 @@ export class EverlinkError extends Error {
 /**
  * An argument or option that cannot be: `bad-option`, `bad-name`, `bad-url`, `bad-secret`, `bad-data`.
  */
-export class ArgumentError extends EverlinkError {}
+export class ArgumentError extends EverlinkError {
+    override name = 'ArgumentError';
+}
 
 /**
  * Something that this place does not have: `no-webrtc` (a worker, or Node without a polyfill), `no-indexeddb`
  * (private windows of some browsers).
  */
-export class UnsupportedError extends EverlinkError {}
+export class UnsupportedError extends EverlinkError {
+    override name = 'UnsupportedError';
+}
 
 /**
- * No connection came about: `service-not-found`, `bad-name`, `closed` (with a `reason`, mostly `unreachable`),
+ * No connection came about: `service-not-found`, `bad-name`, `unreachable` or another {@link CloseReason} (in `reason`),
  * `impersonation` (somebody answered who is not the owner: do not trust this signaling server), `version`,
  * `link`, `timed-out`, `host-full`, `misbehaviour`, `shutdown`.
  */
-export class ConnectError extends EverlinkError {}
+export class ConnectError extends EverlinkError {
+    override name = 'ConnectError';
+}
 
 /**
  * The signaling server refused, or could not be reached: `unreachable`, `not-a-server`, or the code that it gave,
  * such as `username-taken`, `token-needed` or `rate-limited`.
  */
-export class SignalingError extends EverlinkError {}
+export class SignalingError extends EverlinkError {
+    override name = 'SignalingError';
+}
 
 /** A service could not be exposed, or ended: `displaced`, `link`, `bad-config`, `shutdown`. */
-export class ServiceError extends EverlinkError {}
+export class ServiceError extends EverlinkError {
+    override name = 'ServiceError';
+}
 
 /** A channel could not be opened: `already-open`, `bad-label`, `too-many`, `other-kind`, `closed`. */
-export class ChannelError extends EverlinkError {}
+export class ChannelError extends EverlinkError {
+    override name = 'ChannelError';
+}
 
 /**
  * A message was not, or will not be, delivered: `closed`, `channel-closed`, `too-large`, `too-large-for-peer`,
  * `queue-full`, `overflow`, `expired`, `superseded`, `bad-key`, `session-lost`, `not-stored`, `forgotten`.
  */
-export class SendError extends EverlinkError {}
+export class SendError extends EverlinkError {
+    override name = 'SendError';
+}
 
 /** There is no further message: `closed`, `channel-closed`. */
-export class ReceiveError extends EverlinkError {}
+export class ReceiveError extends EverlinkError {
+    override name = 'ReceiveError';
+}
 
 /** Sessions cannot be read or written: `full`, `locked`, `not-accessible`, `corrupt`, `newer`, `failed`. */
-export class StoreError extends EverlinkError {}
+export class StoreError extends EverlinkError {
+    override name = 'StoreError';
+}
 
 const classes: Record<string, typeof EverlinkError> = {
     argument: ArgumentError,

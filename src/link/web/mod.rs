@@ -4,7 +4,7 @@
 //! `RTCPeerConnection` is taken from the global object when a link is made. A page has it; in Node
 //! a polyfill provides it (`globalThis.RTCPeerConnection = …` of `node-datachannel/polyfill`); most
 //! workers have none. Where there is none, links fail with
-//! [`LinkError::Unsupported`](super::LinkError::Unsupported).
+//! [`LinkError::Unsupported`].
 
 mod live;
 mod negotiation;

@@ -27,7 +27,12 @@ pub(crate) fn argument(code: &str, message: &dyn std::fmt::Display) -> JsValue {
 
 /// Why a connection ended, as `{ code, message, … }`.
 pub(crate) fn close_reason(reason: &CloseReason) -> JsValue {
-    let (code, more) = match reason {
+    let (code, more) = told(reason);
+    error("closed", code, reason, &more)
+}
+
+fn told(reason: &CloseReason) -> (&'static str, Vec<(&'static str, JsValue)>) {
+    match reason {
         CloseReason::Local => ("local", vec![]),
         CloseReason::Peer => ("peer", vec![]),
         CloseReason::Unreachable { attempts, last } => {
@@ -41,8 +46,7 @@ pub(crate) fn close_reason(reason: &CloseReason) -> JsValue {
         CloseReason::Detached => ("detached", vec![]),
         CloseReason::Shutdown => ("shutdown", vec![]),
         _ => ("other", vec![]),
-    };
-    error("closed", code, reason, &more)
+    }
 }
 
 /// Why an attempt to reach the peer failed.
@@ -76,7 +80,7 @@ pub(crate) fn connect(cause: &ConnectError) -> JsValue {
         ConnectError::BadName(_) => ("bad-name", JsValue::UNDEFINED),
         ConnectError::Closed(CloseReason::Refused(cause)) => return dial(cause),
         ConnectError::Closed(CloseReason::Store(cause)) => return store(cause),
-        ConnectError::Closed(reason) => ("closed", close_reason(reason)),
+        ConnectError::Closed(reason) => (told(reason).0, close_reason(reason)),
         _ => ("other", JsValue::UNDEFINED),
     };
     error("connect", code, cause, &[("reason", more)])
