@@ -148,10 +148,56 @@ async fn on_a_long_way_a_restart_of_the_link_comes_before_a_fresh_one() {
     .await;
 }
 
+/// For the table in ARCHITECTURE.md: `--run-ignored only --no-capture figures`.
+#[tokio::test]
+#[ignore = "prints figures"]
+async fn figures_of_a_moved_peer_by_round_trip() {
+    for (seed, millis) in [0, 20, 50, 100, 200].into_iter().enumerate() {
+        let mut recoveries = moved(seed as u64, Duration::from_millis(millis), 10).await;
+        recoveries.sort_by_key(|(after, _)| *after);
+        let restarts = recoveries.iter().filter(|(_, rung)| *rung == RecoveryRung::IceRestart).count();
+        let (p50, worst) = (recoveries[4].0, recoveries[9].0);
+        println!("{millis} ms: {restarts} of 10 by a restart; p50 {p50:?}, at most {worst:?}");
+    }
+}
+
 /// A fresh link takes some milliseconds here, and the restart waits for the old path to answer.
 #[tokio::test]
 async fn whichever_comes_first_on_a_short_way_the_other_is_left_and_nothing_is_lost() {
     bounded(async { assert_eq!(moved(4, Duration::ZERO, 10).await.len(), 10) }).await;
+}
+
+#[tokio::test]
+async fn an_idle_link_carries_at_once_and_its_death_is_noticed_as_soon_as_something_is_sent() {
+    bounded(async {
+        let pair = Pair::new(6).await;
+        let (ours, mut theirs) = pair.channel("c");
+        send_numbers(&ours, 0..1).await;
+        expect_numbers(&mut theirs, 0..1).await;
+        // The driver sleeps for seconds by now.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let before = pair.proxy.stats().packets;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let packets = pair.proxy.stats().packets - before;
+        let since = Instant::now();
+        send_numbers(&ours, 1..2).await;
+        expect_numbers(&mut theirs, 1..2).await;
+        let carried = since.elapsed();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let reconnected = reconnecting(&pair.at_peer);
+        pair.proxy.blackout(true);
+        let since = Instant::now();
+        send_numbers(&ours, 2..3).await;
+        reconnected.await;
+        let noticed = since.elapsed();
+        eprintln!("{packets} packets in 4 s; carried after {carried:?}, death noticed after {noticed:?}");
+        // After 1.2 s, and what a loaded machine adds.
+        assert!(carried < Duration::from_millis(500) && noticed < Duration::from_millis(2500));
+        pair.proxy.blackout(false);
+        expect_numbers(&mut theirs, 2..3).await;
+        pair.end().await;
+    })
+    .await;
 }
 
 /// Prints what happens to a connection, and counts its alarms.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use everlink::link::webrtc::{Impairment, WebRtcConfig, WebRtcTransport};
 use everlink::link::{IceCredentials, Link, LinkError, LinkEvent, NegotiationEvent, RestartEvent, Transport};
+use futures_util::FutureExt as _;
 
 type SharedLink = Arc<dyn Link>;
 
@@ -250,5 +251,60 @@ fn a_restart_that_finds_no_path_ends_the_link() {
         assert!(began.elapsed() > Duration::from_secs(9) && began.elapsed() < Duration::from_secs(15));
         drop((a, b));
         tokio::join!(ta.shutdown(), tb.shutdown());
+    });
+}
+
+#[cfg(target_os = "linux")]
+fn open_sockets() -> usize {
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
+}
+
+/// A restart that is given up, and one whose link is closed, at whatever point it had come to.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_restart_that_races_a_close_leaves_no_socket_and_no_task() {
+    run(async {
+        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let ((ta, _), (tb, _)) = (impaired(), impaired());
+        let before = (open_sockets(), alive());
+        for round in 0..60 {
+            let (a, b) = connect(&ta, &tb).await;
+            {
+                let mut restarting = std::pin::pin!(restart(&a, &b).fuse());
+                for _ in 0..round % 20 * 3 {
+                    tokio::select! {
+                        biased;
+                        _ = &mut restarting => break,
+                        () = tokio::task::yield_now() => {}
+                    }
+                }
+                match round / 20 {
+                    // Given up; the steps that were begun run to their end.
+                    0 => {}
+                    // Either end closes, and the other step has an answer, whatever it is.
+                    1 => drop(tokio::join!(
+                        a.close(),
+                        tokio::time::timeout(Duration::from_millis(50), restarting)
+                    )),
+                    _ => drop(tokio::join!(
+                        b.close(),
+                        tokio::time::timeout(Duration::from_millis(50), restarting)
+                    )),
+                }
+            }
+            drop((a, b));
+        }
+        tokio::join!(ta.shutdown(), tb.shutdown());
+        if std::env::var_os("NEXTEST").is_none() {
+            return; // other tests of this process have sockets, too
+        }
+        // The tasks that closed are counted until the scheduler has put them away.
+        while (open_sockets(), alive()) != before {
+            tokio::task::yield_now().await;
+        }
     });
 }

@@ -20,7 +20,7 @@ say() { echo "$*" >&2; }
 
 # ---- arguments
 
-ALL=(partition-1 partition-5 partition-20 partition-75 blocked-5 address host-address far-address far-host-address link loss stun turn turn-partition)
+ALL=(partition-1 partition-5 partition-20 partition-75 blocked-5 blocked-30 address host-address far-address far-host-address link loss stun turn turn-partition)
 LONG=0 KEEP=0 ONLY=()
 while (($#)); do
     case $1 in
@@ -274,17 +274,19 @@ partition-20() { partition 20 2000; }
 partition-75() { partition 75 2000; }
 
 # Only host and peer lose each other; the server stays in reach of both.
-blocked-5() {
+blocked() {
     plain; start
     cut 'ip saddr 10.77.3.0/24 ip daddr 10.77.2.0/24 drop' 'ip saddr 10.77.2.0/24 ip daddr 10.77.3.0/24 drop'
-    sleep 5
+    sleep "$1"
     heal
     local healed; healed=$(now)
     local took; took=$(first after "$healed")
-    at_most "$took" 1000
+    at_most "$took" "$2"
     finish
-    row "host and peer apart for 5 s -> first message: $took ms (<= 1000)"
+    row "host and peer apart for $1 s -> first message: $took ms (<= $2)"
 }
+blocked-5() { blocked 5 1000; }
+blocked-30() { blocked 30 2000; }
 
 # move WHO NET REPEATS NETWORK P50_LIMIT_MS: another address of the same network, as a new lease gives it.
 move() {
@@ -393,7 +395,7 @@ printf '%-16s %-66s %s\n' scenario measured 'lost / doubled / reordered'
 for SCENARIO in "${ALL[@]}"; do
     if ((${#ONLY[@]})); then
         [[ " ${ONLY[*]} " == *" $SCENARIO "* ]] || continue
-    elif ((!LONG)) && [[ $SCENARIO == partition-75 ]]; then
+    elif ((!LONG)) && [[ $SCENARIO == partition-75 || $SCENARIO == blocked-30 ]]; then
         continue
     fi
     if [[ $SCENARIO == far-* ]] && ! python3 -c 'import socket; socket.AF_PACKET' 2>/dev/null; then
