@@ -9,7 +9,9 @@ cd "$(dirname "$0")"
 target=wasm32-unknown-unknown
 profile=wasm
 [ "${1:-}" = --quick ] && profile=quick
-budget=$((150 * 1024)) # bytes, gzipped, of the module and all its JavaScript
+# Gzipped, the module and all its JavaScript: what it shall come down to, and what it must not grow beyond meanwhile.
+goal=$((150 * 1024))
+limit=$((330 * 1024))
 
 step() { printf -- '-- %s (%d s)\n' "$1" "$SECONDS"; }
 
@@ -76,5 +78,5 @@ mv build/dist dist
 
 if [ "$profile" = wasm ]; then
     step 'size'
-    node size.mjs "$budget"
+    node size.mjs "$goal" "$limit"
 fi

@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasm_bindgen::JsValue;
 
@@ -16,6 +17,8 @@ use crate::web::{self, get, object};
 
 /// A candidate line has about 100 bytes.
 const MAX_CANDIDATE_BYTES: usize = 1024;
+/// An answer goes out when no further candidate came for so long.
+const ANSWER_AFTER: Duration = Duration::from_millis(20);
 
 pub(super) struct Pending {
     /// Gone once the link is made or given up.
@@ -58,10 +61,16 @@ impl Pending {
         theirs: Option<(Facts, String)>,
     ) -> Result<Self, LinkError> {
         peer.ask("setLocalDescription", &[description]).await.map_err(|error| failed(&error))?;
-        // Servers may take their time; what they tell follows as candidates.
+        // Servers may take their time; what they tell follows as candidates. The other end waits for an
+        // answer, so that goes with the first few: Chromium takes 0.1 s more for those of TCP alone.
+        let reports = &peer.reports;
         let gathered = async {
-            while !peer.reports.gathered.get() && peer.reports.ended.borrow().is_none() {
-                peer.reports.changed.notified().await;
+            while !reports.gathered.get() && reports.ended.borrow().is_none() {
+                if theirs.is_none() || reports.candidates.borrow().is_empty() {
+                    reports.changed.notified().await;
+                } else if runtime::timeout(ANSWER_AFTER, reports.changed.notified()).await.is_none() {
+                    break;
+                }
             }
         };
         let _ = runtime::timeout(config.gather_for, gathered).await;
