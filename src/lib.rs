@@ -351,6 +351,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, clippy::disallowed_methods)]
+// A page has one thread; the seams are `Arc`s for the sake of those that have more.
+#![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
 
 mod client;
 mod collections;

@@ -23,9 +23,7 @@ fn remove(from: &'static [u8], to: &'static [u8]) -> Change {
 }
 
 fn batch(changes: Vec<Change>) -> Batch {
-    let mut batch = Batch::default();
-    batch.changes = changes;
-    batch
+    Batch { changes }
 }
 
 /// Runs a script and waits for what it gives.
@@ -175,7 +173,7 @@ async fn what_is_missing_is_said() {
     let service = ServiceConfig::new("a".repeat(3).parse().unwrap(), "chat@1.0.0".parse().unwrap());
     let service = host.expose_service(service).await.unwrap();
     let peer = Client::new(Identity::from_secret([2; 32]), signaling);
-    let error = peer.connect_by_uuid(service.info().uuid).await.err().expect("an error");
+    let error = peer.connect_by_uuid(service.info().uuid).await.expect_err("an error");
     assert!(error.to_string().contains("RTCPeerConnection"), "{error}");
 }
 

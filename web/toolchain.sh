@@ -29,7 +29,7 @@ use_debian() {
 
 cargo=(cargo) std=()
 case ${EVERLINK_WEB_RUST:-auto} in
-    debian) (use_debian) && use_debian ;;
+    debian) use_debian ;;
     rustup) has_target ;;
     *) has_target || use_debian ;;
 esac

@@ -94,8 +94,6 @@ impl fmt::Debug for WebTransport {
     }
 }
 
-// The seams are `Arc`s, as they are shared by threads elsewhere.
-#[allow(clippy::arc_with_non_send_sync)]
 impl Transport for WebTransport {
     fn offer(&self) -> BoxFuture<'_, Result<Arc<dyn Negotiation>, LinkError>> {
         Box::pin(async {

@@ -175,7 +175,6 @@ impl Pending {
         }
     }
 
-    #[allow(clippy::arc_with_non_send_sync)]
     fn establish(&self) -> Option<Arc<dyn Link>> {
         let theirs = self.theirs.get()?;
         let peer = self.peer.take()?;
