@@ -1,18 +1,18 @@
-//! `bindgen WASM OUT`: writes the glue of a module next to it, as ES modules for any host.
+//! `bindgen WASM OUT NAME`: writes a module and its glue into a directory, as ES modules for any host.
 
 use std::process::ExitCode;
 
 use wasm_bindgen_cli_support::Bindgen;
 
 fn main() -> ExitCode {
-    let [_, wasm, out] = std::env::args().collect::<Vec<_>>().try_into().unwrap_or_default();
+    let [_, wasm, out, name] = std::env::args().collect::<Vec<_>>().try_into().unwrap_or_default();
     let mut bindgen = Bindgen::new();
     let written = bindgen.web(true).and_then(|bindgen| {
         bindgen
             .input_path(wasm)
             .typescript(true)
             .omit_default_module_path(false)
-            .out_name("everlink")
+            .out_name(&name)
             .generate(out)
     });
     match written {
