@@ -16,6 +16,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error
 [ -f ../dist/index.js ] || bash ../build.sh
+[ -f ../examples/rust-app/dist/index.html ] || bash ../examples/rust-app/build.sh
 if [ -z "${EVERLINK_BIN:-}" ]; then
     (cd ../.. && cargo build --quiet --all-features --bin everlink)
 fi
@@ -27,7 +28,7 @@ tarball=$(cd .. && npm pack --silent --pack-destination test/build)
 tar xf "build/$tarball" -C build/node_modules/everlink --strip-components=1
 
 files=("$@")
-[ ${#files[@]} -gt 0 ] || files=(judge.test.mjs native.test.mjs page.test.mjs package.test.mjs try.test.mjs firefox.test.mjs)
+[ ${#files[@]} -gt 0 ] || files=(judge.test.mjs native.test.mjs page.test.mjs package.test.mjs try.test.mjs rust-app.test.mjs firefox.test.mjs)
 failed=0
 for file in "${files[@]}"; do
     run=(timeout 400 node --test "$file")

@@ -88,9 +88,8 @@ impl RawService {
         let service = self.inner.service.take();
         self.inner.stopped.notify_waiters();
         promise(None, async move {
-            match service {
-                Some(service) => service.stop().await.map_err(|cause| error::service(&cause))?,
-                None => {}
+            if let Some(service) = service {
+                service.stop().await.map_err(|cause| error::service(&cause))?;
             }
             Ok(JsValue::UNDEFINED)
         })
