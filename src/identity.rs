@@ -2,6 +2,8 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
+#[cfg(target_arch = "wasm32")]
+mod web;
 
 use std::fmt;
 use std::str::FromStr;
@@ -59,6 +61,26 @@ impl Identity {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load_or_create(path: impl AsRef<std::path::Path>) -> std::io::Result<Self> {
         file::load_or_create(path.as_ref())
+    }
+
+    /// The identity that this site keeps in the browser under `name`, which is made if it is not
+    /// there yet. Pages that make it at once get the same one.
+    ///
+    /// What lies on the disk is not the seed itself: it is sealed (AES-GCM) with a key that the
+    /// browser keeps beside it and gives to nobody. That protects it from whoever reads the files of
+    /// the browser without its help, or sees a copy of the record. It does **not** protect it from
+    /// scripts of the same origin, which can have the browser open it as this does, nor from
+    /// somebody who uses the browser. In a page over plain `http:` (but for `localhost`) there
+    /// is no Web Crypto, and the seed is kept as it is. It is gone when the person
+    /// clears the data of the site: keep the seed elsewhere, with
+    /// [`from_secret`](Self::from_secret), if it must not be lost.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError): `Unavailable` without IndexedDB, such as in Node,
+    /// `NotAccessible` in some private windows, `Full`, `Corrupt`. What is there is never changed.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn load_or_create(name: &str) -> Result<Self, crate::store::StoreError> {
+        web::load_or_create(name).await
     }
 
     /// The public half.

@@ -303,7 +303,7 @@
 //!
 //! | feature | default | adds |
 //! | --- | --- | --- |
-//! | `webrtc` | yes | `link::webrtc`, the default transport; needs tokio |
+//! | `webrtc` | yes | `link::webrtc`, the default transport; needs tokio. In a browser `link::web` |
 //! | `http` | yes | `signaling::HttpSignaling` |
 //! | `store` | yes | `store::FileStore`: sessions that survive a killed process |
 //! | `server` | no | `signaling::server` |
@@ -313,13 +313,49 @@
 //!
 //! Features only add. Without any, memory links, memory signaling and memory stores are there.
 //!
+//! # In the browser
+//!
+//! On `wasm32-unknown-unknown` this is the same crate with the same features: pages connect to native hosts, to
+//! other pages, and are hosts themselves.
+//!
+//! | natively | in a browser |
+//! | --- | --- |
+//! | `link::webrtc` | `link::web`, over the browser's `RTCPeerConnection`, or a polyfill's in Node |
+//! | `signaling::HttpSignaling` | the same, by `fetch` |
+//! | `store::FileStore` | `store::IndexedDbStore`: survives a reload and a killed tab |
+//! | `Identity::load_or_create(path)?` | `Identity::load_or_create(name).await?`, in IndexedDB |
+//! | tokio | the event loop: call it from a page's task, such as `wasm_bindgen_futures::spawn_local` |
+//!
+//! ```no_run
+//! # #[cfg(all(target_arch = "wasm32", feature = "http", feature = "webrtc"))]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use everlink::signaling::HttpSignaling;
+//! use everlink::store::IndexedDbStore;
+//! use everlink::{Client, Identity};
+//!
+//! let client = Client::builder(Identity::load_or_create("me").await?)
+//!     .signaling(HttpSignaling::new("https://signaling.example.org")?)
+//!     .store(IndexedDbStore::open("sessions").await?)
+//!     .build();
+//! let connection = client.connect("alice", "chat@1.0.0").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A page that is not seen has slow clocks, but hears what arrives, and stays connected. To make
+//! the module small: `opt-level = "z"`, `lto`, `codegen-units = 1`, `panic = "abort"`, and `tracing` with
+//! `release_max_level_off` among the dependencies of your own crate.
+//!
 //! The promises are in `docs/GUARANTEES.md`, the protocol in `docs/PROTOCOL.md`, the inner structure in
 //! `ARCHITECTURE.md`, the threat model in `SECURITY.md`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, clippy::disallowed_methods)]
+// A page has one thread; the seams are `Arc`s for the sake of those that have more.
+#![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
 
 mod client;
+mod collections;
 mod config;
 mod durable;
 mod error;
@@ -338,6 +374,8 @@ pub mod store;
 mod sync;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+#[cfg(target_arch = "wasm32")]
+mod web;
 
 pub use client::{Client, ClientBuilder, Target};
 pub use config::*;
@@ -362,3 +400,6 @@ mod guarantees {}
 #[cfg(all(doctest, feature = "webrtc", feature = "http"))]
 #[doc = include_str!("../MIGRATION.md")]
 mod migration {}
+
+#[cfg(all(test, target_arch = "wasm32"))]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);

@@ -167,6 +167,39 @@ async fn whichever_comes_first_on_a_short_way_the_other_is_left_and_nothing_is_l
     bounded(async { assert_eq!(moved(4, Duration::ZERO, 10).await.len(), 10) }).await;
 }
 
+#[tokio::test]
+async fn an_idle_link_carries_at_once_and_its_death_is_noticed_as_soon_as_something_is_sent() {
+    bounded(async {
+        let pair = Pair::new(6).await;
+        let (ours, mut theirs) = pair.channel("c");
+        send_numbers(&ours, 0..1).await;
+        expect_numbers(&mut theirs, 0..1).await;
+        // The driver sleeps for seconds by now.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let before = pair.proxy.stats().packets;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let packets = pair.proxy.stats().packets - before;
+        let since = Instant::now();
+        send_numbers(&ours, 1..2).await;
+        expect_numbers(&mut theirs, 1..2).await;
+        let carried = since.elapsed();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let reconnected = reconnecting(&pair.at_peer);
+        pair.proxy.blackout(true);
+        let since = Instant::now();
+        send_numbers(&ours, 2..3).await;
+        reconnected.await;
+        let noticed = since.elapsed();
+        eprintln!("{packets} packets in 4 s; carried after {carried:?}, death noticed after {noticed:?}");
+        // After 1.2 s, and what a loaded machine adds.
+        assert!(carried < Duration::from_millis(500) && noticed < Duration::from_millis(2500));
+        pair.proxy.blackout(false);
+        expect_numbers(&mut theirs, 2..3).await;
+        pair.end().await;
+    })
+    .await;
+}
+
 /// Prints what happens to a connection, and counts its alarms.
 fn watch(who: &'static str, connection: &DurableConnection) -> Arc<AtomicUsize> {
     let (mut events, alarms, began) = (connection.events(), Arc::<AtomicUsize>::default(), Instant::now());

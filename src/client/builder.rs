@@ -39,7 +39,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How links are made. Default: WebRTC.
+    /// How links are made. Default: WebRTC, in a browser the browser's own.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self
@@ -105,7 +105,13 @@ fn default_transport(ice: Vec<IceServer>) -> Arc<dyn Transport> {
     Arc::new(WebRtcTransport::new(WebRtcConfig { ice_servers: ice, ..WebRtcConfig::default() }))
 }
 
-#[cfg(not(all(feature = "webrtc", not(target_arch = "wasm32"))))]
+#[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
+fn default_transport(ice: Vec<IceServer>) -> Arc<dyn Transport> {
+    use crate::link::web::{WebConfig, WebTransport};
+    Arc::new(WebTransport::new(WebConfig { ice_servers: ice, ..WebConfig::default() }))
+}
+
+#[cfg(not(feature = "webrtc"))]
 fn default_transport(_: Vec<IceServer>) -> Arc<dyn Transport> {
     panic!("this build has no WebRTC: enable the feature `webrtc` or give ClientBuilder::transport")
 }

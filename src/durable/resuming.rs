@@ -1,11 +1,11 @@
 //! Saved sessions that go on: found in the store, and taken by one connection or service at a time.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
 use super::core::{Role, SavedSession, Session, SessionId, identity_prefix};
+use crate::collections::BTreeSet;
 use crate::config::ConnectionConfig;
 use crate::identity::Identity;
 use crate::runtime;
@@ -52,7 +52,7 @@ impl Resuming {
             sessions.truncate(1);
         }
         taken.ids = sessions.iter().map(|session| session.id).collect();
-        all.extend(&taken.ids);
+        all.extend(taken.ids.iter().copied());
         drop(all);
         Ok((sessions, taken))
     }

@@ -526,5 +526,5 @@ fn parse(text: &str, kind: &str) -> Result<u64, LinkError> {
 
 const MAX_CANDIDATES: usize = 16;
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

@@ -4,10 +4,14 @@
 //! whole and in order, and a link that was closed stays closed. It may die without saying so.
 //!
 //! [`Transport`] makes links by the offer/answer exchange of WebRTC. [`memory`] is a transport
-//! inside one process, for tests; `webrtc` is the real one.
+//! inside one process, for tests; `webrtc` is the real one, and in a browser `web`.
 
 mod ice;
 pub mod memory;
+#[cfg(feature = "webrtc")]
+mod sdp;
+#[cfg(all(feature = "webrtc", target_arch = "wasm32"))]
+pub mod web;
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 pub mod webrtc;
 
@@ -46,6 +50,9 @@ pub enum LinkError {
     /// The description of the other end cannot be used.
     #[error("the other end's session description is unusable: {0}")]
     BadDescription(String),
+    /// There is no WebRTC where this runs. The exception: another try fails, too.
+    #[error("no WebRTC here: {0}")]
+    Unsupported(String),
 }
 
 /// What a link has to say.
@@ -174,7 +181,10 @@ pub trait Link: MaybeSend + MaybeSync + 'static {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
-fn no_restart() -> LinkError {
+/// Whether any transport of this platform has links that can be brought to other addresses.
+pub(crate) const RESTARTS: bool = cfg!(not(target_arch = "wasm32"));
+
+pub(crate) fn no_restart() -> LinkError {
     LinkError::Failed("this link cannot be restarted".to_owned())
 }
 

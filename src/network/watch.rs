@@ -61,7 +61,7 @@ pub(crate) async fn watch(mut tell: impl FnMut(NetworkChange)) {
     }
 }
 
-#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+#[cfg(feature = "webrtc")]
 mod system {
     //! The native side: the system tells of addresses through `if-watch`.
 
@@ -132,7 +132,7 @@ mod system {
     }
 }
 
-#[cfg(not(all(feature = "webrtc", not(target_arch = "wasm32"))))]
+#[cfg(not(feature = "webrtc"))]
 mod system {
     //! Nobody tells: there is the look at the clocks, and what the application tells.
 
@@ -164,7 +164,7 @@ mod system {
     }
 }
 
-#[cfg(all(test, feature = "webrtc", not(target_arch = "wasm32")))]
+#[cfg(all(test, feature = "webrtc"))]
 mod tests {
     use super::*;
 

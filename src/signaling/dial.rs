@@ -26,7 +26,7 @@ use super::{
 use crate::durable::dialer::{DialFailure, Dialed, Dialer, Restart};
 use crate::error::DialError;
 use crate::identity::PublicKey;
-use crate::link::{Negotiation, Transport};
+use crate::link::{LinkError, Negotiation, Transport};
 use crate::runtime::{self, BoxFuture, Instant};
 
 /// Dials one service through a directory.
@@ -106,6 +106,11 @@ impl Dialer for SignaledDialer {
 
     fn restart(&self, restart: Restart) -> BoxFuture<'static, Result<(), DialFailure>> {
         let inner = self.inner.clone();
+        if !crate::link::RESTARTS {
+            // Known beforehand, so that a page need not load what does it.
+            let failure = inner.failure(crate::link::no_restart().into());
+            return Box::pin(std::future::ready(Err(failure)));
+        }
         let (opened, way) = oneshot::channel();
         // The dial that follows opens one. Of several restarts the newest counts.
         *inner.restart.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
@@ -223,6 +228,7 @@ impl Inner {
             }
             DialError::Signaling(error) => (!pinned && !error.is_temporary(), None),
             DialError::Impersonation(_) => (!pinned, None),
+            DialError::Link(LinkError::Unsupported(_)) => (true, None),
             _ => (false, None),
         };
         DialFailure { error, permanent, retry_after: retry_after.map(|after| after.min(RETRY_AFTER_MAX)) }
@@ -342,5 +348,5 @@ const PROBE_FAILS: Duration = Duration::from_millis(750);
 const PROBE_EVERY_MIN: Duration = Duration::from_millis(250);
 const PROBE_EVERY_MAX: Duration = Duration::from_secs(1);
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

@@ -498,7 +498,8 @@ impl Worker {
         self.negotiating += 1;
         let shared = self.shared.clone();
         let is_linked = Arc::new(Notify::new());
-        if let Some(news) = answered.open.restart.take()
+        if crate::link::RESTARTS
+            && let Some(news) = answered.open.restart.take()
             && self.restarting < shared.config.max_negotiations
         {
             self.serve_restart(held.id, news, is_linked.clone());
@@ -590,7 +591,7 @@ async fn make(shared: Arc<Shared>) -> Result<Open, LinkError> {
     let id = OfferId::random();
     // Registered before anybody can know of it.
     let news = shared.subscription.offer(id);
-    let restart = Some(shared.subscription.restart(id));
+    let restart = crate::link::RESTARTS.then(|| shared.subscription.restart(id));
     let made = runtime::timeout(shared.config.connect_timeout, shared.transport.offer()).await;
     let negotiation = made.unwrap_or_else(|| Err(LinkError::Failed("no offer was made in time".into())))?;
     Ok(Open { id, negotiation, news, restart })
@@ -688,5 +689,5 @@ fn refusal(error: &SignalingError) -> Refusal {
 /// How long a withdrawal may take.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

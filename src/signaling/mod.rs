@@ -23,7 +23,7 @@ mod sse;
 pub(crate) mod subscription;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod testing;
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
 mod vectors;
 pub(crate) mod wire;
 
@@ -331,7 +331,7 @@ pub struct TakenOffer {
 
 /// What happens to a key's services and offers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", try_from = "wire::EventFields")]
 #[non_exhaustive]
 pub enum Event {
     /// To the host: one of its offers was answered.

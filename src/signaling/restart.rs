@@ -327,7 +327,7 @@ impl LiveLinks {
 }
 
 /// The worked example, for `vectors`.
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
 pub(super) fn vectors(
     host: &crate::identity::Identity,
     peer: &crate::identity::Identity,

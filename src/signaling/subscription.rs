@@ -446,5 +446,5 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// A stream that was quiet but lasted this long was evidence of health.
 const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

@@ -74,6 +74,14 @@ fn vectors() -> Value {
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/vectors/signaling.json");
 const PROTOCOL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PROTOCOL.md");
 
+/// The same in a browser, whose numbers and texts are made by other code.
+#[cfg(target_arch = "wasm32")]
+#[wasm_bindgen_test::wasm_bindgen_test]
+fn the_published_vectors_are_what_we_do_in_a_browser() {
+    let published: Value = serde_json::from_str(include_str!("../../docs/vectors/signaling.json")).unwrap();
+    assert_eq!(published, vectors());
+}
+
 /// Run with `EVERLINK_WRITE_VECTORS=1` after a change of the protocol.
 #[test]
 fn the_published_vectors_are_what_we_do() {

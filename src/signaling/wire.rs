@@ -238,6 +238,52 @@ pub(crate) fn decode_response(request: &Request, body: &[u8]) -> Result<Response
     })
 }
 
+/// An [`Event`] as it travels: read flat, which is half the code of reading it by its type first.
+#[derive(Deserialize)]
+pub(crate) struct EventFields {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    uuid: Option<ServiceUuid>,
+    #[serde(default)]
+    offer: Option<OfferId>,
+    #[serde(default)]
+    peer: Option<PublicKey>,
+    #[serde(default)]
+    sdp: Option<String>,
+    #[serde(default)]
+    signature: Option<Signature>,
+    #[serde(default)]
+    candidates: Option<Vec<String>>,
+    #[serde(default)]
+    offers: Option<usize>,
+    #[serde(default)]
+    wanted: Option<usize>,
+}
+
+impl TryFrom<EventFields> for Event {
+    type Error = &'static str;
+
+    fn try_from(fields: EventFields) -> Result<Self, &'static str> {
+        let EventFields { kind, uuid, offer, peer, sdp, signature, candidates, offers, wanted } = fields;
+        let event = match &*kind {
+            "answered" => (|| {
+                let (uuid, offer, peer) = (uuid?, offer?, peer?);
+                Some(Self::Answered { uuid, offer, peer, sdp: sdp?, signature: signature? })
+            })(),
+            "candidates" => (|| Some(Self::Candidates { offer: offer?, candidates: candidates? }))(),
+            "offer_wanted" => {
+                (|| Some(Self::OfferWanted { uuid: uuid?, offers: offers?, wanted: wanted? }))()
+            }
+            "lease_lost" => uuid.map(|uuid| Self::LeaseLost { uuid }),
+            "opened" => Some(Self::Opened),
+            "missed" => Some(Self::Missed),
+            _ => return Err("an event of an unknown type"),
+        };
+        event.ok_or("an event that lacks what its type has")
+    }
+}
+
 fn json(value: &impl Serialize) -> Vec<u8> {
     // Only maps with keys that are no strings, or writers that fail, make serde_json fail.
     serde_json::to_vec(value).expect("protocol types are JSON")
@@ -405,6 +451,7 @@ pub(crate) mod tests {
         }
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     proptest::proptest! {
         #[test]
         fn whatever_comes_is_a_request_or_an_error(

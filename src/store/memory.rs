@@ -1,11 +1,11 @@
 //! A store in memory: outlives clients, not the process.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
 use super::{Batch, Change, Store, StoreError};
+use crate::collections::BTreeMap;
 use crate::runtime::BoxFuture;
 
 /// A [`Store`] in memory, for tests of restarts without a disk. Clones share their records.

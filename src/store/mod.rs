@@ -3,16 +3,22 @@
 //! A store keeps records, keys with values, and applies batches of changes whole or not at all.
 //! What the records mean is the session's business; they are bound to an identity by their keys.
 //! [`MemoryStore`] is for tests and for handing sessions from one client of a process to the
-//! next, `FileStore` for everything else.
+//! next, `FileStore` for everything else, and in a browser `IndexedDbStore`.
 
 #[cfg(all(feature = "store", not(target_arch = "wasm32")))]
 mod file;
+#[cfg(target_arch = "wasm32")]
+mod indexed_db;
 mod memory;
 
 use bytes::Bytes;
 
 #[cfg(all(feature = "store", not(target_arch = "wasm32")))]
 pub use file::{FileStore, FileStoreConfig};
+#[cfg(target_arch = "wasm32")]
+pub(crate) use indexed_db::told;
+#[cfg(target_arch = "wasm32")]
+pub use indexed_db::{IndexedDbStore, IndexedDbStoreConfig};
 pub use memory::MemoryStore;
 
 use crate::runtime::{BoxFuture, MaybeSend, MaybeSync};
@@ -78,10 +84,15 @@ impl Batch {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Another process, or another store of this one, has it open.
-    #[error("{0} is in use by another process; stop that one, or choose another directory")]
+    /// Another process or page of a browser, or another store of this one, has it open.
+    #[error("{0} is in use by another process or page; stop that one, or choose another directory")]
     Locked(String),
-    /// It may not be read or written.
+    /// Nothing can be kept where this runs.
+    #[error(
+        "sessions cannot be kept here: {0}; without a store, or with a MemoryStore, they last as long as the program"
+    )]
+    Unavailable(String),
+    /// It may not be read or written. In a browser: in a private window, or by its settings.
     #[error("{path} cannot be used: {problem}; may this user read and write it?")]
     NotAccessible {
         /// Where.

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod process;
+mod serve;
 mod store;
 mod stream;
 mod talk;

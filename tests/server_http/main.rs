@@ -5,6 +5,7 @@
 
 mod bad_requests;
 mod client;
+mod pages;
 mod person;
 mod raw;
 mod restart;

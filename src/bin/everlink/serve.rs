@@ -1,6 +1,8 @@
 //! `everlink serve`.
 
-use std::io::ErrorKind;
+mod try_page;
+
+use std::io::{ErrorKind, Write as _};
 use std::net::TcpListener;
 
 use everlink::signaling::server::{Server, ServerConfig};
@@ -15,6 +17,9 @@ pub async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let mut stop = Stop::listen();
     let mut config = ServerConfig::default();
     config.data = args.data;
+    let package = try_page::Package::find(args.web)?;
+    let tries = package.is_some();
+    config.pages = try_page::pages(package);
     let server = Server::new(config).map_err(|error| Failure::new(error.to_string(), ""))?;
     let cannot = |error: std::io::Error| {
         let todo = match error.kind() {
@@ -32,6 +37,10 @@ pub async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let url = format!("http://{address}");
     // A server whose stdout nobody reads still serves.
     let _ = output.line(&format!("listening on {url}"), json!({ "event": "listening", "url": url }));
+    if tries {
+        // Stdout is for programs that wait for the line above.
+        let _ = writeln!(std::io::stderr(), "two browsers, one link to cut: {url}/try");
+    }
     server
         .run(listener, async move { stop.wished().await })
         .await

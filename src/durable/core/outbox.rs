@@ -8,10 +8,11 @@ mod policy;
 mod saved;
 mod transmit;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use self::saved::Saved;
 use super::wire::GapCause;
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::durable::options::{Key, SendTerms};
 use crate::error::Misbehaviour;
 use crate::message::Message;

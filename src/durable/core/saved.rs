@@ -1,7 +1,5 @@
 //! Sessions as a store has them: read from their records, and made to go on.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use super::channel::{Channel, ChannelId};
@@ -11,6 +9,7 @@ use super::records::{self, BadRecord, ChannelRecord, Kind, SessionRecord};
 use super::saving::WallClock;
 use super::session::{Role, Session};
 use super::{Known, SessionId};
+use crate::collections::BTreeMap;
 use crate::config::ConnectionConfig;
 use crate::identity::Identity;
 use crate::runtime::Instant;

@@ -5,7 +5,6 @@
 //! records behind them are. One batch is under way at a time, and takes all that came up since
 //! the last, so the disk's pace makes batches larger and not the connection slower.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use super::inbox::Inbox;
 use super::outbox::Fate;
 use super::records::{self, ChannelRecord, Kind, SessionRecord, key};
 use super::session::{Output, Role, Session};
+use crate::collections::BTreeMap;
 use crate::config::StoreFailure;
 use crate::durable::events::ConnectionEvent;
 use crate::error::{CloseReason, SendError};

@@ -4,7 +4,7 @@
 //! **After every `handle_*` or command, drain `poll_output` until it returns `Timeout` before
 //! waiting again.** Time and chance are arguments.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -21,6 +21,7 @@ use super::messages::SMOOTHING;
 use super::path::{LinkId, Path};
 use super::recovery::Recoveries;
 use super::saving::{Saving, Undelivered};
+use crate::collections::BTreeMap;
 use crate::config::{ConnectionConfig, Priority};
 use crate::durable::events::{ChannelEvent, ConnectionEvent, ConnectionState};
 use crate::error::CloseReason;

@@ -1,6 +1,6 @@
 //! Who is behind a link that came in: a peer that returns, a new one, or nobody.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc;
 
 use super::ServiceShared;
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::config::ConnectionConfig;
 use crate::durable::connection::DurableConnection;
 use crate::durable::core::{

@@ -3,7 +3,6 @@
 mod accept;
 pub(crate) mod schedule;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -15,6 +14,7 @@ pub(crate) use self::accept::{Acceptor, Incoming, Keeper, MAX_WAITING};
 use super::connection::DurableConnection;
 use super::core::SessionId;
 use super::events::{EventSource, Events, ServiceEvent};
+use crate::collections::BTreeSet;
 use crate::error::ServiceError;
 use crate::runtime::MaybeSend;
 use crate::signaling::ServiceUuid;

@@ -13,11 +13,12 @@
 //!
 //! Live links appear nowhere here: nothing in this file can touch one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use rand::{SeedableRng as _, rngs::StdRng};
 
+use crate::collections::BTreeMap;
 use crate::retry::Retry;
 use crate::runtime::Instant;
 

@@ -14,7 +14,6 @@ mod negotiation;
 mod path;
 mod peer;
 mod restart;
-mod sdp;
 mod stun;
 
 use std::sync::Arc;

@@ -11,8 +11,8 @@ use webrtc::peer_connection::RTCSessionDescription;
 use super::live::{Limits, Live};
 use super::peer::{Gathered, LABEL, MAX_MESSAGE, NewPeer, Note, Peer};
 use super::restart::Restart;
-use super::sdp::{self, Facts, MAX_CANDIDATES};
 use super::{Inner, WebRtcConfig};
+use crate::link::sdp::{self, Facts, MAX_CANDIDATES};
 use crate::link::{Link, LinkError, Negotiation, NegotiationEvent};
 use crate::runtime::{self, BoxFuture};
 

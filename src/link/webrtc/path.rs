@@ -333,7 +333,7 @@ impl Path {
             }
             // Nothing is under way and nobody waits: whatever comes wakes the driver, so that it
             // need not look five times a second whether there is nothing to do.
-            return self.quiet.handle_sleep(now, wanted);
+            return if stage == OPEN { self.quiet.handle_sleep(now, wanted) } else { wanted };
         }
         let silence = now.saturating_sub(Duration::from_nanos(since));
         if silence >= self.suspect_after && !self.suspect.swap(true, Ordering::AcqRel) {

@@ -10,7 +10,7 @@ use webrtc::data_channel::DataChannel;
 use webrtc::peer_connection::RTCSessionDescription;
 
 use super::peer::{Gathered, Peer};
-use super::sdp::{self, MAX_CANDIDATES};
+use crate::link::sdp::{self, MAX_CANDIDATES};
 use crate::link::{IceCredentials, LinkError, RestartEvent};
 use crate::runtime;
 

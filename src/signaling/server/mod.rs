@@ -15,6 +15,7 @@
 mod connections;
 mod events;
 mod journal;
+mod pages;
 mod routes;
 
 use std::future::Future;
@@ -26,6 +27,8 @@ use std::time::Duration;
 
 use self::events::Polls;
 use self::journal::Journal;
+pub use self::pages::Page;
+use self::pages::Pages;
 use super::directory::{Directory, Limits};
 use super::local::{Keeper, Local};
 use super::memory::Records;
@@ -46,6 +49,8 @@ pub struct ServerConfig {
     /// How often a silent event stream carries a sign of life. 8 s; clients give a stream up that
     /// was silent for 25 s.
     pub keep_alive: Duration,
+    /// Pages for people who come with a browser. Default: none.
+    pub pages: Vec<Page>,
 }
 
 impl Default for ServerConfig {
@@ -55,6 +60,7 @@ impl Default for ServerConfig {
             limits: Limits::default(),
             max_connections: 10_000,
             keep_alive: Duration::from_secs(8),
+            pages: Vec::new(),
         }
     }
 }
@@ -134,8 +140,12 @@ impl Server {
         tracing::info!(address = ?listener.local_addr().ok(), "serving");
         let local = Local::new(self.directory, self.keeper, self.started_at, true);
         let polls = Arc::new(Polls::new());
-        let shared =
-            Arc::new(routes::Shared { local: local.clone(), polls, keep_alive: self.config.keep_alive });
+        let shared = Arc::new(routes::Shared {
+            local: local.clone(),
+            polls,
+            keep_alive: self.config.keep_alive,
+            pages: Pages::new(self.config.pages),
+        });
         let serving = async {
             tokio::select! {
                 () = local.see_to_expiry() => {}

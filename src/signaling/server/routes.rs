@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, 
 use serde_json::json;
 
 use super::events::{self, Polls};
+use super::pages::Pages;
 use crate::runtime;
 use crate::signaling::local::Local;
 use crate::signaling::wire::{self, HttpForm};
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) local: Arc<Local>,
     pub(super) polls: Arc<Polls>,
     pub(super) keep_alive: Duration,
+    pub(super) pages: Pages,
 }
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -34,6 +36,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn handle(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
+    if let Some(page) = shared.pages.find(request.method(), request.uri().path(), request.headers()) {
+        return page;
+    }
     let mut response = match answer(&shared, request).await {
         Ok(response) => response,
         Err(error) => refusal(&error),

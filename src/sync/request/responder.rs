@@ -1,6 +1,6 @@
 //! The side that answers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::wire::{Answer, Ask, Incarnation, RequestId};
 use super::{RequestProtocolError, ResponderError};
+use crate::collections::BTreeMap;
 use crate::durable::{ChannelReceiver, ChannelSender, DurableChannel, Receipt};
 use crate::error::{SendError, TrySendError};
 use crate::message::Message;

@@ -1,12 +1,13 @@
 //! The requests of a requester that have no outcome yet.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::wire::{Answer, Ask, Incarnation};
 use super::{RequestError, RequestProtocolError};
+use crate::collections::BTreeMap;
 use crate::durable::Receipt;
 use crate::error::SendError;
 use crate::message::Message;

@@ -59,7 +59,7 @@ fn say(event: Value) {
 pub async fn run_server(args: &WorkerArgs, output: Output) -> Result<(), Failure> {
     let _commands = commands();
     let data = Some(args.work_dir.join("server.data"));
-    serve::run(Serve { listen: args.server.clone(), data }, output).await
+    serve::run(Serve { listen: args.server.clone(), data, web: None }, output).await
 }
 
 pub async fn run(role: Who, args: &WorkerArgs) -> Result<(), Failure> {

@@ -4,13 +4,14 @@
 //! the peer has consumed all of it, or when all of it was dropped; what was dropped from a chunk
 //! that stays is a record of its own.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
 use super::super::records::{self, BadRecord, Kind, SavedEntry, key};
 use super::super::saving::WallClock;
 use super::{Count, Entry, Key, Outbox, Queued, cost};
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::message::Message;
 use crate::store::Batch;
 

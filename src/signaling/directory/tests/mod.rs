@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod hosts;
+#[cfg(not(target_arch = "wasm32"))]
 mod property;
 mod weaknesses;
 

@@ -1,15 +1,26 @@
 //! A client of a signaling server.
+//!
+//! What is asked and what the answers mean is here. How requests are carried is a [`Carrier`]'s
+//! business: reqwest natively, `fetch` in a browser.
+
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+#[cfg(target_arch = "wasm32")]
+mod web;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Client, Method, StatusCode, Url};
 use serde::Deserialize;
 
+#[cfg(not(target_arch = "wasm32"))]
+use self::native::{Address, Carrier};
+#[cfg(target_arch = "wasm32")]
+use self::web::{Address, Carrier};
 use super::sse::{SseEvent, SseParser};
 use super::wire;
 use super::{
@@ -27,9 +38,7 @@ pub struct HttpSignaling {
 }
 
 struct Shared {
-    // A std lock: held to copy a handle, never over an await.
-    client: RwLock<(Client, Instant)>,
-    url: Url,
+    carrier: Carrier,
     /// Without a slash at its end.
     base: String,
     /// Milliseconds.
@@ -48,13 +57,46 @@ pub struct UrlError {
     problem: String,
 }
 
-/// How long a server may take to accept a connection.
-#[cfg(not(target_arch = "wasm32"))]
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// A request.
+struct Ask<'a> {
+    method: &'a str,
+    url: String,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+}
+
+/// An answer that began. Dropped, the rest is not read.
+struct Reply {
+    /// 0 for one that is no answer, such as a redirection that is not followed.
+    status: u16,
+    /// For people, with the number.
+    status_text: String,
+    protocol: Option<String>,
+    content_type: Option<String>,
+    retry_after: Option<String>,
+    chunks: BoxStream<'static, Chunk>,
+}
+
+impl Reply {
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    fn is_server_error(&self) -> bool {
+        (500..600).contains(&self.status)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        let seconds: u64 = self.retry_after.as_ref()?.parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+}
+
+/// A piece of an answer, or why there is none.
+type Chunk = Result<Bytes, String>;
+
 /// How long an answer may take, beyond what was asked to wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// Connections no older than this need no renewal: many dials of one client begin at once.
-const RENEW_GAP: Duration = Duration::from_millis(100);
 /// How long the answer to a probe may take.
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 /// How long the first bytes of an event stream may take; the server sends some at once.
@@ -63,9 +105,8 @@ const FIRST_BYTES_WITHIN: Duration = Duration::from_secs(4);
 const POLL_FOR: Duration = Duration::from_secs(600);
 /// How long a stream may be silent: three signs of life of the server's.
 const SILENT_FOR: Duration = Duration::from_secs(25);
-/// Below what the server keeps idle connections for, so that none is used that it is closing.
-#[cfg(not(target_arch = "wasm32"))]
-const IDLE_FOR: Duration = Duration::from_secs(20);
+/// Too many requests: of HTTP, not of us.
+const TOO_MANY_REQUESTS: u16 = 429;
 /// The largest answer: the list of a user with as many services as a key may have, with room.
 const MAX_ANSWER: usize = 4 << 20;
 
@@ -77,22 +118,21 @@ impl HttpSignaling {
     /// When `url` is not such an address.
     pub fn new(url: &str) -> Result<Self, UrlError> {
         let fail = |problem: String| UrlError { url: url.chars().take(200).collect(), problem };
-        let parsed = Url::parse(url).map_err(|error| fail(error.to_string()))?;
-        if !matches!(parsed.scheme(), "http" | "https") {
+        let address = Address::parse(url).map_err(fail)?;
+        if !address.is_http {
             return Err(fail("it begins with neither http:// nor https://".to_owned()));
         }
-        if parsed.query().is_some() || parsed.fragment().is_some() {
+        if address.has_query {
             return Err(fail("it has a query or a fragment".to_owned()));
         }
-        if !parsed.username().is_empty() || parsed.password().is_some() {
+        if address.has_user {
             return Err(fail("it has a user or a password, which are not used".to_owned()));
         }
-        let client = client(&parsed).map_err(|error| fail(innermost(&error)))?;
-        let base = parsed.as_str().trim_end_matches('/').to_owned();
+        let base = address.text.trim_end_matches('/').to_owned();
+        let carrier = Carrier::new(&base).map_err(fail)?;
         let poll_interval = AtomicU64::new(2000);
         let polls_until = Mutex::default();
-        let client = RwLock::new((client, runtime::now()));
-        Ok(Self { shared: Arc::new(Shared { client, url: parsed, base, poll_interval, polls_until }) })
+        Ok(Self { shared: Arc::new(Shared { carrier, base, poll_interval, polls_until }) })
     }
 
     /// How often to ask for events where they cannot be pushed: 2 s. Each asking waits as long at
@@ -116,21 +156,6 @@ impl std::fmt::Debug for HttpSignaling {
 }
 
 impl Shared {
-    fn client(&self) -> Client {
-        self.client.read().unwrap_or_else(PoisonError::into_inner).0.clone()
-    }
-
-    /// Makes another client: what is kept open for reuse goes with the old one.
-    fn renew_client(&self) {
-        match client(&self.url) {
-            Ok(fresh) => {
-                let mut current = self.client.write().unwrap_or_else(PoisonError::into_inner);
-                *current = (fresh, runtime::now());
-            }
-            Err(error) => tracing::warn!(%error, "connections to the signaling server may be stale"),
-        }
-    }
-
     fn poll_interval(&self) -> Duration {
         Duration::from_millis(self.poll_interval.load(Ordering::Relaxed))
     }
@@ -138,16 +163,13 @@ impl Shared {
 
 impl Signaling for HttpSignaling {
     fn network_changed(&self) {
-        self.shared.renew_client();
+        self.shared.carrier.renew();
         // A way that kept streams back may not be the way any more.
         *self.shared.polls_until() = None;
     }
 
     fn renew(&self) {
-        let since = self.shared.client.read().unwrap_or_else(PoisonError::into_inner).1;
-        if runtime::now().saturating_duration_since(since) >= RENEW_GAP {
-            self.shared.renew_client();
-        }
+        self.shared.carrier.renew_if_old();
     }
 
     fn set_poll_interval(&self, interval: Duration) {
@@ -162,11 +184,7 @@ impl Signaling for HttpSignaling {
                 _ => ANSWER_WITHIN,
             };
             let shared = &self.shared;
-            let answer = async {
-                let response = shared.send(&request, "application/json").await?;
-                shared.body(response).await
-            };
-            let body = shared.within(within, answer).await?;
+            let body = shared.fetch(within, shared.signed(&request, "application/json")).await?;
             wire::decode_response(request.request(), &body)
                 .map_err(|error| shared.no_server(format!("an answer that makes no sense ({error})")))
         })
@@ -186,11 +204,9 @@ impl Signaling for HttpSignaling {
     fn probe(&self) -> BoxFuture<'_, Result<(), SignalingError>> {
         Box::pin(async move {
             let shared = &self.shared;
-            let answer = async {
-                let response = shared.client().get(format!("{}/v1/health", shared.base)).send().await;
-                shared.body(shared.check(response).await?).await
-            };
-            let body = shared.within(PROBE_WITHIN, answer).await?;
+            let url = format!("{}/v1/health", shared.base);
+            let ask = Ask { method: "GET", url, headers: Vec::new(), body: Vec::new() };
+            let body = shared.fetch(PROBE_WITHIN, ask).await?;
             match serde_json::from_slice(&body) {
                 Ok(Health { server, protocol: 1 }) if server == "everlink" => Ok(()),
                 Ok(Health { protocol, .. }) => Err(shared
@@ -224,51 +240,52 @@ struct Polled {
 #[derive(Deserialize)]
 struct PolledEvent {
     cursor: Cursor,
-    event: serde_json::Value,
+    event: Box<serde_json::value::RawValue>,
 }
 
 impl Shared {
-    async fn send(&self, request: &SignedRequest, accept: &str) -> Result<reqwest::Response, SignalingError> {
-        // Methods are those that `wire` knows.
-        let method = Method::from_bytes(request.method().as_bytes()).unwrap_or_default();
-        let mut builder = self
-            .client()
-            .request(method, format!("{}{}", self.base, request.path()))
-            .header("authorization", request.authorization())
-            .header("accept", accept);
+    fn signed<'a>(&self, request: &'a SignedRequest, accept: &str) -> Ask<'a> {
+        let mut headers =
+            vec![("authorization", request.authorization().to_owned()), ("accept", accept.to_owned())];
         if !request.body().is_empty() {
-            builder = builder.header("content-type", "application/json").body(request.body().to_vec());
+            headers.push(("content-type", "application/json".to_owned()));
         }
-        self.check(builder.send().await).await
+        let url = format!("{}{}", self.base, request.path());
+        Ask { method: request.method(), url, headers, body: request.body().to_vec() }
+    }
+
+    /// The whole of a good answer. Boxed, like all that several ask for: each of them would bring
+    /// the code anew.
+    fn fetch<'a>(&'a self, within: Duration, ask: Ask<'a>) -> BoxFuture<'a, Result<Vec<u8>, SignalingError>> {
+        Box::pin(async move {
+            let answer = async { self.body(self.ask(ask).await?).await };
+            self.within(within, Box::pin(answer)).await
+        })
     }
 
     /// A good response of an everlink server, or why it is none.
-    async fn check(
-        &self,
-        response: Result<reqwest::Response, reqwest::Error>,
-    ) -> Result<reqwest::Response, SignalingError> {
-        let response = response.map_err(|error| self.unreachable(&innermost(&error)))?;
-        let (status, headers) = (response.status(), response.headers());
-        let ours = headers.get("everlink-protocol").and_then(|value| value.to_str().ok());
-        match ours {
-            Some("1") if status.is_success() => return Ok(response),
+    async fn ask(&self, ask: Ask<'_>) -> Result<Reply, SignalingError> {
+        let reply = self.carrier.send(ask).await.map_err(|why| self.unreachable(&why))?;
+        match reply.protocol.as_deref() {
+            Some("1") if reply.is_success() => return Ok(reply),
             Some("1") => {}
             Some(_) => return Err(self.no_server("a server of another protocol version".to_owned())),
             // Something in between answers for a server that it cannot reach or that has enough.
-            None if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                return Err(self.unreachable(&format!("something on the way answers {status}")));
+            None if reply.is_server_error() || reply.status == TOO_MANY_REQUESTS => {
+                return Err(self.unreachable(&format!("something on the way answers {}", reply.status_text)));
             }
-            None => return Err(self.no_server(format!("something else, with {status}"))),
+            None => return Err(self.no_server(format!("something else, with {}", reply.status_text))),
         }
-        let retry_after = retry_after(headers);
-        let body = self.body(response).await?;
+        let (status, is_server_error) = (reply.status_text.clone(), reply.is_server_error());
+        let retry_after = reply.retry_after();
+        let body = self.body(reply).await?;
         let Ok(Refusal { error, code, hint }) = serde_json::from_slice(&body) else {
             return Err(self.no_server(format!("an answer that makes no sense, with {status}")));
         };
         match code.parse::<ErrorCode>() {
             Ok(code) => Err(SignalingError::Refused { code, message: error, hint, retry_after }),
             // Of a newer server.
-            Err(()) if status.is_server_error() => Err(self.unreachable(&format!("{error} ({code})"))),
+            Err(()) if is_server_error => Err(self.unreachable(&format!("{error} ({code})"))),
             Err(()) => Err(SignalingError::Refused {
                 code: ErrorCode::Malformed,
                 message: format!("{error} ({code})"),
@@ -278,11 +295,11 @@ impl Shared {
         }
     }
 
-    async fn body(&self, response: reqwest::Response) -> Result<Vec<u8>, SignalingError> {
+    async fn body(&self, reply: Reply) -> Result<Vec<u8>, SignalingError> {
         let mut body = Vec::new();
-        let mut chunks = response.bytes_stream();
+        let mut chunks = reply.chunks;
         while let Some(chunk) = chunks.next().await {
-            body.extend_from_slice(&chunk.map_err(|error| self.unreachable(&innermost(&error)))?);
+            body.extend_from_slice(&chunk.map_err(|why| self.unreachable(&why))?);
             if body.len() > MAX_ANSWER {
                 return Err(self.no_server("an answer without end".to_owned()));
             }
@@ -293,7 +310,7 @@ impl Shared {
     async fn within<T>(
         &self,
         limit: Duration,
-        answer: impl Future<Output = Result<T, SignalingError>>,
+        answer: BoxFuture<'_, Result<T, SignalingError>>,
     ) -> Result<T, SignalingError> {
         match runtime::timeout(limit, answer).await {
             Some(result) => result,
@@ -303,12 +320,12 @@ impl Shared {
 
     /// Opens a stream that the server pushes into.
     async fn stream(self: Arc<Self>, request: SignedRequest) -> Result<EventStream, SignalingError> {
-        let response = self.within(ANSWER_WITHIN, self.send(&request, "text/event-stream")).await?;
-        let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok());
-        if !kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
+        let ask = self.signed(&request, "text/event-stream");
+        let reply = self.within(ANSWER_WITHIN, Box::pin(self.ask(ask))).await?;
+        if !reply.content_type.as_ref().is_some_and(|kind| kind.starts_with("text/event-stream")) {
             return Err(self.fall_back("something on the way does not let event streams pass"));
         }
-        let mut chunks: BoxStream<'static, _> = Box::pin(response.bytes_stream());
+        let mut chunks = reply.chunks;
         let Some(first) = runtime::timeout(FIRST_BYTES_WITHIN, chunks.next()).await else {
             return Err(self.fall_back("something on the way keeps event streams back"));
         };
@@ -337,11 +354,8 @@ impl Shared {
 
     /// Opens a stream that asks again and again.
     async fn poll(self: Arc<Self>, request: SignedRequest) -> Result<EventStream, SignalingError> {
-        let answer = async {
-            let response = self.send(&request, "application/json").await?;
-            self.polled(response).await
-        };
-        let Polled { ticket, events } = self.within(ANSWER_WITHIN, answer).await?;
+        let body = self.fetch(ANSWER_WITHIN, self.signed(&request, "application/json")).await?;
+        let Polled { ticket, events } = self.polled(&body)?;
         let cursor = match request.request() {
             Request::Events { cursor } => cursor.clone(),
             _ => None,
@@ -357,9 +371,8 @@ impl Shared {
         Ok(Box::pin(stream))
     }
 
-    async fn polled(&self, response: reqwest::Response) -> Result<Polled, SignalingError> {
-        let body = self.body(response).await?;
-        serde_json::from_slice(&body)
+    fn polled(&self, body: &[u8]) -> Result<Polled, SignalingError> {
+        serde_json::from_slice(body)
             .map_err(|error| self.no_server(format!("an answer that makes no sense ({error})")))
     }
 
@@ -371,8 +384,6 @@ impl Shared {
         SignalingError::NotAServer(format!("{} gives {what}", self.base))
     }
 }
-
-type Chunk = Result<bytes::Bytes, reqwest::Error>;
 
 /// An event stream that the server pushes into.
 struct Pushed {
@@ -388,7 +399,7 @@ impl Pushed {
         loop {
             while let Some(SseEvent { id, data }) = self.read.pop_front() {
                 // Events that a newer server knows are none of ours.
-                if let (Some(id), Ok(event)) = (id, serde_json::from_str(&data)) {
+                if let (Some(id), Ok(event)) = (id, serde_json::from_slice(data.as_bytes())) {
                     return Ok((Cursor(id), event));
                 }
             }
@@ -399,7 +410,7 @@ impl Pushed {
                     .ok_or_else(|| self.shared.unreachable("the event stream fell silent"))?,
             };
             let chunk = chunk.ok_or_else(|| self.shared.unreachable("the event stream ended"))?;
-            let chunk = chunk.map_err(|error| self.shared.unreachable(&innermost(&error)))?;
+            let chunk = chunk.map_err(|why| self.shared.unreachable(&why))?;
             let events =
                 self.parser.push(&chunk).map_err(|error| self.shared.unreachable(&error.to_string()))?;
             self.read.extend(events);
@@ -420,14 +431,14 @@ impl Polling {
         loop {
             while let Some(PolledEvent { cursor, event }) = self.read.pop_front() {
                 self.cursor = Some(cursor.clone());
-                if let Ok(event) = serde_json::from_value(event) {
+                if let Ok(event) = serde_json::from_slice(event.get().as_bytes()) {
                     return Ok((cursor, event));
                 }
             }
             let asked = runtime::now();
             let shared = &self.shared;
             let interval = shared.poll_interval();
-            let events = shared.within(ANSWER_WITHIN.saturating_add(interval), self.ask()).await?;
+            let events = self.ask(ANSWER_WITHIN.saturating_add(interval)).await?;
             if events.is_empty() {
                 // Whatever is on the way may not have let the asking wait.
                 let waited = runtime::now().saturating_duration_since(asked);
@@ -437,20 +448,19 @@ impl Polling {
         }
     }
 
-    async fn ask(&self) -> Result<Vec<PolledEvent>, SignalingError> {
+    async fn ask(&self, within: Duration) -> Result<Vec<PolledEvent>, SignalingError> {
         let Self { shared, ticket, cursor, .. } = self;
         let query =
             cursor.as_ref().map(|cursor| format!("?{}", wire::cursor_query(cursor))).unwrap_or_default();
         let wait = shared.poll_interval().as_millis().div_ceil(1000);
-        let response = shared
-            .client()
-            .get(format!("{}/v1/events/{ticket}{query}", shared.base))
-            .header("accept", "application/json")
-            .header("prefer", format!("wait={wait}"))
-            .send()
-            .await;
-        match shared.check(response).await {
-            Ok(response) => Ok(shared.polled(response).await?.events),
+        let ask = Ask {
+            method: "GET",
+            url: format!("{}/v1/events/{ticket}{query}", shared.base),
+            headers: vec![("accept", "application/json".to_owned()), ("prefer", format!("wait={wait}"))],
+            body: Vec::new(),
+        };
+        match shared.fetch(within, ask).await {
+            Ok(body) => Ok(shared.polled(&body)?.events),
             // The server restarted, or this was away for too long: a new stream begins anew.
             Err(error) if error.code() == Some(ErrorCode::NoRoute) => {
                 Err(shared.unreachable("the server has forgotten this event stream"))
@@ -458,58 +468,6 @@ impl Polling {
             Err(error) => Err(error),
         }
     }
-}
-
-fn retry_after(headers: &HeaderMap<HeaderValue>) -> Option<Duration> {
-    let seconds: u64 = headers.get("retry-after")?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-/// The cause at the bottom, which is what a person can do something about.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-fn client(url: &Url) -> Result<Client, reqwest::Error> {
-    let mut builder = Client::builder()
-        .connect_timeout(CONNECT_WITHIN)
-        .pool_idle_timeout(IDLE_FOR)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Duration::from_secs(15))
-        // A signature covers the path: elsewhere it is worth nothing.
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("everlink/", env!("CARGO_PKG_VERSION")));
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    if host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback()) {
-        // No proxy reaches this machine by such a name.
-        builder = builder.no_proxy();
-    }
-    let provider = rustls::crypto::ring::default_provider();
-    if url.scheme() == "https" {
-        // Whichever provider the application chose will do.
-        let _ = provider.install_default();
-        return builder.build();
-    }
-    // Reading the system's certificates takes longer than all else together, and here none is
-    // ever checked.
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .map(|builder| builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
-    match config {
-        Ok(config) => builder.tls_backend_preconfigured(config).build(),
-        // The provider does TLS 1.2 and 1.3; if not, pay for the certificates.
-        Err(_) => builder.build(),
-    }
-}
-
-#[cfg(target_arch = "wasm32")]
-fn client(_url: &Url) -> Result<Client, reqwest::Error> {
-    Client::builder().build()
 }
 
 #[cfg(test)]

@@ -5,30 +5,33 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::link::{Binding, IceCredentials, LinkError};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::link::IceCredentials;
+use crate::link::{Binding, LinkError};
 
 /// Larger descriptions are refused unread. One of ours has 1 KiB.
 const MAX_BYTES: usize = 32 * 1024;
 /// Every candidate is an address that the other end makes us send packets to.
-pub(super) const MAX_CANDIDATES: usize = 40;
+pub(in crate::link) const MAX_CANDIDATES: usize = 40;
 /// RFC 8841: what an end takes that does not say.
 const DEFAULT_MAX_MESSAGE: usize = 65_536;
 
 /// What a link needs to know of one end's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(in crate::link) struct Facts {
     /// SHA-256 of the certificate of that end.
-    pub(super) fingerprint: [u8; 32],
+    pub(in crate::link) fingerprint: [u8; 32],
     /// The largest message that end takes; 0 is any.
-    pub(super) max_message: usize,
+    pub(in crate::link) max_message: usize,
     /// How many candidates it names.
-    pub(super) candidates: usize,
+    pub(in crate::link) candidates: usize,
     /// It says that its end opens DTLS, as an answer may.
-    pub(super) active: bool,
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
+    pub(in crate::link) active: bool,
 }
 
 /// Reads and checks a description.
-pub(super) fn read(sdp: &str) -> Result<Facts, LinkError> {
+pub(in crate::link) fn read(sdp: &str) -> Result<Facts, LinkError> {
     let bad = |what: &str| Err(LinkError::BadDescription(what.to_owned()));
     if sdp.len() > MAX_BYTES {
         return bad("larger than 32 KiB");
@@ -108,7 +111,8 @@ fn read_fingerprint(value: &str) -> Result<[u8; 32], LinkError> {
 
 /// The other end's description with what changes in an ICE restart, and nothing else: its
 /// fingerprint, above all, stays. `setup` is its part in DTLS, as it is written.
-pub(super) fn restarted(sdp: &str, theirs: &IceCredentials, setup: &str) -> String {
+#[cfg(not(target_arch = "wasm32"))]
+pub(in crate::link) fn restarted(sdp: &str, theirs: &IceCredentials, setup: &str) -> String {
     let mut out = String::with_capacity(sdp.len());
     for line in sdp.lines() {
         let line = line.trim_end();
@@ -125,18 +129,20 @@ pub(super) fn restarted(sdp: &str, theirs: &IceCredentials, setup: &str) -> Stri
 }
 
 /// The ICE credentials in a description of our own.
-pub(super) fn credentials(sdp: &str) -> Result<IceCredentials, LinkError> {
+#[cfg(not(target_arch = "wasm32"))]
+pub(in crate::link) fn credentials(sdp: &str) -> Result<IceCredentials, LinkError> {
     IceCredentials::new(value(sdp, "a=ice-ufrag:"), value(sdp, "a=ice-pwd:"))
 }
 
 /// The first value of an attribute, or nothing.
+#[cfg(not(target_arch = "wasm32"))]
 fn value<'a>(sdp: &'a str, name: &str) -> &'a str {
     sdp.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim()
 }
 
 /// The binding of the link between two ends: SHA-256 over both fingerprints, the offerer's first.
 /// The stack lets nobody in whose certificate does not have the fingerprint.
-pub(super) fn binding(offer: &Facts, answer: &Facts) -> Binding {
+pub(in crate::link) fn binding(offer: &Facts, answer: &Facts) -> Binding {
     let mut hash = Sha256::new();
     hash.update(offer.fingerprint);
     hash.update(answer.fingerprint);
@@ -199,6 +205,7 @@ mod tests {
         assert!(reason(&description("").replace("a=fingerprint", "a=x")).contains("fingerprint"));
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     #[test]
     fn a_restart_changes_credentials_and_candidates_only() {
         let before = description("a=setup:actpass\r\na=candidate:1 1\r\na=end-of-candidates\r\na=x:y\r\n");

@@ -1,0 +1,170 @@
+// Figures of the package in Chromium on loopback: `bash web/bench/run.sh`. Throughput is beside a plain RTCDataChannel
+// between the same two pages in the same run, by turns, each without its first quarter: in it Chromium still changes
+// its mind about the path, which may stop it for a second or more. Everything else is with a native host.
+import { browser, host, open, pages, profile, scoped, signaling } from '../test/harness.mjs';
+
+const rounds = Number(process.env.EVERLINK_ROUNDS ?? 20);
+const bytes = Number(process.env.EVERLINK_BYTES ?? 64 << 20);
+const size = 64 << 10;
+
+const sorted = (times) => [...times].sort((one, two) => one - two);
+const quantile = (times, q) => sorted(times)[Math.round((times.length - 1) * q)];
+const row = (what, value, wanted) => console.log(`${what.padEnd(52)} ${value.padStart(22)}   ${wanted}`);
+const times = (what, all, wanted) =>
+    row(what, `p50 ${quantile(all, 0.5).toFixed(0)} ms, worst ${quantile(all, 1).toFixed(0)}`, wanted);
+
+await scoped(async (scope) => {
+    const server = await signaling(scope);
+    const { uuid } = await host(scope, server, '--echo');
+    const [chrome, origin] = [await browser(scope), await pages(scope)];
+    const context = await profile(scope, chrome);
+    const page = await open(context, origin);
+
+    const connects = await page.evaluate(async ([server, uuid, rounds]) => {
+        const took = [];
+        for (let round = 0; round < rounds; round++) {
+            const client = await everlink.Client.create({ signaling: server });
+            const began = performance.now();
+            const connection = await client.connectByUuid(uuid);
+            const channel = connection.openChannel('first');
+            await channel.send('hello');
+            await channel.receive();
+            took.push(performance.now() - began);
+            await client.shutdown();
+        }
+        return took;
+    }, [server, uuid, rounds]);
+    times('connect to a native host, first message back', connects, '<= 250 ms');
+
+    const cuts = await page.evaluate(async ([server, uuid, rounds]) => {
+        const { client, channel } = await dial(server, uuid);
+        const took = [];
+        for (let round = 0; round < rounds; round++) {
+            await channel.send('before');
+            await channel.receive();
+            await sleep(200);
+            const began = performance.now();
+            cut();
+            await channel.send('after');
+            await channel.receive();
+            took.push(performance.now() - began);
+        }
+        await client.shutdown();
+        return took;
+    }, [server, uuid, rounds]);
+    times('link cut under the page, first message back', cuts, '<= 1000 ms');
+
+    const reloads = [];
+    await context.exposeFunction('tell', () => {});
+    let reloaded = await open(context, origin);
+    await reloaded.evaluate(([server, uuid]) => resume(server, uuid), [server, uuid]);
+    await reloaded.evaluate(async () => (await channel.send('before')).acked());
+    for (let round = 0; round < Math.min(rounds, 10); round++) {
+        const began = performance.now();
+        await reloaded.reload();
+        await reloaded.evaluate(async () => {
+            globalThis.everlink = await import('/dist/index.js');
+            Object.assign(globalThis, await import('/test/page.js'));
+        });
+        await reloaded.evaluate(([server, uuid]) => resume(server, uuid), [server, uuid]);
+        await reloaded.evaluate(async () => {
+            for await (const state of connection.states()) if (state.type === 'connected') break;
+        });
+        reloads.push(performance.now() - began);
+        await reloaded.evaluate(async () => (await channel.send('after')).acked());
+    }
+    times('reload, module and session from IndexedDB, resumed', reloads, '<= 1500 ms');
+
+    const two = await open(await profile(scope, chrome), origin);
+    const results = { everlink: [], raw: [] };
+    for (let round = 0; round < 3; round++) {
+        results.everlink.push(await durable(server, page, two, round));
+        results.raw.push(await raw(page, two));
+    }
+    const ours = quantile(results.everlink, 0.5);
+    const plain = quantile(results.raw, 0.5);
+    row('64 KiB messages, page to page', `${ours.toFixed(1)} MB/s`, '');
+    row('the same, a plain RTCDataChannel', `${plain.toFixed(1)} MB/s`, '');
+    row('ratio', `${((ours / plain) * 100).toFixed(0)} %`, '>= 85 %');
+})();
+process.exit();
+
+/** Megabytes a second over a durable channel. */
+async function durable(server, from, to, round) {
+    const uuid = await to.evaluate(async ([server, round]) => {
+        globalThis.host = await exposeNumbers(server, `bench${round}/sink@1.0.0`);
+        return host.service.uuid;
+    }, [server, round]);
+    const [rate] = await Promise.all([
+        to.evaluate(async (bytes) => {
+            const channel = await (await host.accepted).acceptChannel();
+            let [got, began] = [0, 0];
+            while (got < bytes) {
+                got += (await channel.receive()).length;
+                if (got >= bytes / 4) began ||= performance.now();
+            }
+            const rate = (bytes * 0.75) / 1e3 / (performance.now() - began);
+            await channel.commit();
+            return rate;
+        }, bytes),
+        from.evaluate(async ([server, uuid, bytes, size]) => {
+            const { client, connection, channel } = await dial(server, uuid);
+            const chunk = new Uint8Array(size);
+            for (let sent = 0; sent < bytes; sent += size) await channel.send(chunk);
+            await connection.flush();
+            await client.shutdown();
+        }, [server, uuid, bytes, size]),
+    ]);
+    await to.evaluate(() => host.client.shutdown());
+    return rate;
+}
+
+/** Megabytes a second over a plain data channel, with the flow control of the usual examples. */
+async function raw(from, to) {
+    const describe = (page, what, description) =>
+        page.evaluate(async ([what, description]) => {
+            if (!globalThis.raw || what === 'offer') {
+                const pc = new RTCPeerConnection();
+                const channel = pc.createDataChannel('raw', { negotiated: true, id: 0 });
+                channel.binaryType = 'arraybuffer';
+                globalThis.raw = { pc, channel, opened: new Promise((resolve) => (channel.onopen = resolve)) };
+            }
+            const { pc } = globalThis.raw;
+            if (description) await pc.setRemoteDescription(description);
+            if (what) {
+                await pc.setLocalDescription();
+                if (pc.iceGatheringState !== 'complete') {
+                    await new Promise((resolve) => pc.addEventListener('icegatheringstatechange', () => pc.iceGatheringState === 'complete' && resolve()));
+                }
+            }
+            return pc.localDescription.toJSON();
+        }, [what, description]);
+    await to.evaluate(() => delete globalThis.raw);
+    const offer = await describe(from, 'offer');
+    const answer = await describe(to, 'answer', offer);
+    const receiving = to.evaluate((bytes) => {
+        const { channel } = globalThis.raw;
+        let [got, began] = [0, 0];
+        return new Promise((resolve) => {
+            channel.onmessage = ({ data }) => {
+                got += data.byteLength;
+                if (got >= bytes / 4) began ||= performance.now();
+                if (got >= bytes) resolve((bytes * 0.75) / 1e3 / (performance.now() - began));
+            };
+        });
+    }, bytes);
+    await describe(from, '', answer);
+    await from.evaluate(async ([bytes, size]) => {
+        const { channel, opened } = globalThis.raw;
+        await opened;
+        const chunk = new Uint8Array(size);
+        channel.bufferedAmountLowThreshold = 512 << 10;
+        for (let sent = 0; sent < bytes; sent += size) {
+            channel.send(chunk);
+            if (channel.bufferedAmount > 1 << 20) await new Promise((resolve) => (channel.onbufferedamountlow = resolve));
+        }
+    }, [bytes, size]);
+    const rate = await receiving;
+    for (const page of [from, to]) await page.evaluate(() => raw.pc.close());
+    return rate;
+}

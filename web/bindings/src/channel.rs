@@ -1,0 +1,148 @@
+//! A channel and the receipts of its messages.
+
+use std::rc::Rc;
+
+use everlink::{ChannelReceiver, ChannelSender, Receipt, TrySendError};
+use futures_util::{FutureExt as _, StreamExt as _};
+use js_sys::Promise;
+use tokio::sync::Mutex;
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::connection::Held;
+use crate::event::{self, RawEvents};
+use crate::js::{from_message, millis, number, object, promise, to_message};
+use crate::{error, options};
+
+/// A channel. It stays open until it is closed, whatever the garbage collector does.
+#[wasm_bindgen]
+pub struct RawChannel {
+    sender: ChannelSender,
+    /// Behind a lock that calls wait for in line: `recv` and `commit` need it for as long as they take.
+    receiver: Rc<Mutex<ChannelReceiver>>,
+    lossy: bool,
+    held: Rc<Held>,
+}
+
+impl RawChannel {
+    pub(crate) fn new(channel: everlink::DurableChannel, held: Rc<Held>) -> Self {
+        let lossy = channel.is_lossy();
+        let (sender, receiver) = channel.split();
+        held.keep(sender.clone());
+        Self { sender, receiver: Rc::new(Mutex::new(receiver)), lossy, held }
+    }
+}
+
+#[wasm_bindgen]
+impl RawChannel {
+    #[wasm_bindgen(getter)]
+    pub fn label(&self) -> String {
+        self.sender.label().to_owned()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn lossy(&self) -> bool {
+        self.lossy
+    }
+
+    /// Takes a message if there is room now; `undefined` when there is none.
+    #[wasm_bindgen(js_name = trySend)]
+    pub fn try_send(&self, data: &JsValue, options: &JsValue) -> Result<Option<RawReceipt>, JsValue> {
+        let message = to_message(data);
+        let taken = if options.is_undefined() {
+            self.sender.try_send(message)
+        } else {
+            self.sender.try_send_with(message, options::message(options)?)
+        };
+        match taken {
+            Ok(receipt) => Ok(Some(RawReceipt { receipt })),
+            Err(TrySendError::Full(_)) => Ok(None),
+            Err(TrySendError::Failed(_, cause)) => Err(error::send(&cause)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Takes a message, and waits for room first.
+    pub fn send(&self, data: &JsValue, options: &JsValue, cancelled: Option<Promise>) -> Promise {
+        let (sender, message, options) = (self.sender.clone(), to_message(data), options::message(options));
+        promise(cancelled, async move {
+            let receipt = sender.send_with(message, options?).await.map_err(|cause| error::send(&cause))?;
+            Ok(RawReceipt { receipt }.into())
+        })
+    }
+
+    /// The next message if one is there, and otherwise `undefined`.
+    #[wasm_bindgen(js_name = tryRecv)]
+    pub fn try_recv(&self) -> JsValue {
+        let Ok(mut receiver) = self.receiver.try_lock() else { return JsValue::UNDEFINED };
+        match receiver.recv().now_or_never() {
+            Some(Ok(message)) => from_message(&message),
+            // The end is told by `recv`, which is asked next.
+            _ => JsValue::UNDEFINED,
+        }
+    }
+
+    /// The next message.
+    pub fn recv(&self, cancelled: Option<Promise>) -> Promise {
+        let receiver = self.receiver.clone();
+        promise(cancelled, async move {
+            let message = receiver.lock().await.recv().await;
+            message.map(|message| from_message(&message)).map_err(|cause| error::recv(&cause))
+        })
+    }
+
+    /// Acknowledges the message last received.
+    pub fn commit(&self, cancelled: Option<Promise>) -> Promise {
+        let receiver = self.receiver.clone();
+        promise(cancelled, async move {
+            let committed = receiver.lock().await.commit().await;
+            committed.map(|()| JsValue::UNDEFINED).map_err(|cause| error::recv(&cause))
+        })
+    }
+
+    pub fn events(&self) -> RawEvents {
+        RawEvents::new(self.sender.events().map(event::channel))
+    }
+
+    pub fn buffered(&self) -> JsValue {
+        let buffered = self.sender.buffered();
+        object(&[
+            ("messages", number(buffered.messages as u64)),
+            ("bytes", number(buffered.bytes)),
+            ("oldest", buffered.oldest.map_or(JsValue::UNDEFINED, millis)),
+        ])
+    }
+
+    pub fn close(&self) {
+        self.sender.close();
+        self.held.forget(self.sender.label());
+    }
+}
+
+/// What becomes of a message.
+#[wasm_bindgen]
+pub struct RawReceipt {
+    receipt: Receipt,
+}
+
+#[wasm_bindgen]
+impl RawReceipt {
+    #[wasm_bindgen(getter)]
+    pub fn seq(&self) -> f64 {
+        self.receipt.seq() as f64
+    }
+
+    pub fn stored(&self, cancelled: Option<Promise>) -> Promise {
+        let receipt = self.receipt.clone();
+        promise(cancelled, async move {
+            receipt.stored().await.map(|()| JsValue::UNDEFINED).map_err(|cause| error::send(&cause))
+        })
+    }
+
+    pub fn acked(&self, cancelled: Option<Promise>) -> Promise {
+        let receipt = self.receipt.clone();
+        promise(cancelled, async move {
+            receipt.acked().await.map(|()| JsValue::UNDEFINED).map_err(|cause| error::send(&cause))
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! Promises and plain objects.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use everlink::Message;
+use futures_util::future::{Either, select};
+use js_sys::{Object, Promise, Reflect, Uint8Array};
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+
+/// What a promise comes to.
+pub(crate) type Outcome = Result<JsValue, JsValue>;
+
+/// Starts `work`, which is dropped when `cancelled` resolves first.
+pub(crate) fn promise(cancelled: Option<Promise>, work: impl Future<Output = Outcome> + 'static) -> Promise {
+    // Boxed, so that what follows is compiled once and not for each kind of work.
+    start(cancelled, Box::pin(work))
+}
+
+fn start(cancelled: Option<Promise>, work: Pin<Box<dyn Future<Output = Outcome>>>) -> Promise {
+    future_to_promise(async move {
+        let Some(cancelled) = cancelled else { return work.await };
+        match select(work, JsFuture::from(cancelled)).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(_) => Err(JsValue::UNDEFINED),
+        }
+    })
+}
+
+/// A plain object of these fields; those that are `undefined` are left out.
+pub(crate) fn object(fields: &[(&str, JsValue)]) -> JsValue {
+    let object = Object::new();
+    for (key, value) in fields {
+        if !value.is_undefined() {
+            // Setting a field of an object of our own cannot fail.
+            let _ = Reflect::set(&object, &JsValue::from_str(key), value);
+        }
+    }
+    object.into()
+}
+
+/// A count as a JavaScript number: exact up to 2^53.
+pub(crate) fn number(count: u64) -> JsValue {
+    JsValue::from_f64(count as f64)
+}
+
+/// A duration in milliseconds.
+pub(crate) fn millis(duration: std::time::Duration) -> JsValue {
+    JsValue::from_f64(duration.as_secs_f64() * 1000.0)
+}
+
+/// Whatever displays, as text.
+pub(crate) fn text(value: &dyn std::fmt::Display) -> JsValue {
+    JsValue::from_str(&value.to_string())
+}
+
+/// A string as text, everything else as the bytes that TypeScript made sure of.
+pub(crate) fn to_message(data: &JsValue) -> Message {
+    match data.as_string() {
+        Some(text) => text.into(),
+        None => Uint8Array::new(data).to_vec().into(),
+    }
+}
+
+/// Text as a string, bytes as a `Uint8Array` of its own.
+pub(crate) fn from_message(message: &Message) -> JsValue {
+    match message.as_text() {
+        Some(text) => JsValue::from_str(text),
+        None => Uint8Array::from(message.as_bytes()).into(),
+    }
+}

@@ -1,0 +1,69 @@
+// Firefox, with a native host and with Chromium. Runs in a network namespace with an address that is not loopback's
+// and a default route, which Firefox wants: see run.sh.
+import { test } from 'node:test';
+
+import puppeteer from 'puppeteer-core';
+
+import { browser, check, directory, host, instrument, open, pages, profile, ready, scoped, signaling } from './harness.mjs';
+
+const COUNT = Number(process.env.EVERLINK_MESSAGES ?? 10_000);
+const settings = { timeout: 180_000 };
+
+async function firefox(scope, origin) {
+    const launched = await puppeteer.launch({
+        browser: 'firefox',
+        executablePath: '/usr/bin/firefox-esr',
+        headless: true,
+        userDataDir: directory(scope),
+        extraPrefsFirefox: {
+            'media.peerconnection.ice.obfuscate_host_addresses': false,
+            'network.captive-portal-service.enabled': false,
+            'network.connectivity-service.enabled': false,
+            'app.update.enabled': false,
+        },
+    });
+    scope.add(() => launched.close());
+    const page = await launched.newPage();
+    await page.evaluateOnNewDocument(instrument);
+    await page.goto(`${origin}/`);
+    await ready(page);
+    return page;
+}
+
+test('Firefox to native host and back, the link cut three times', settings, scoped(async (scope) => {
+    const server = await signaling(scope);
+    const { native, uuid } = await host(scope, server, '--echo');
+    const page = await firefox(scope, await pages(scope));
+    const result = await page.evaluate(
+        async (server, uuid, count) => {
+            const { client, connection, channel } = await dial(server, uuid);
+            const [received, reconnects] = await Promise.all([
+                receiveNumbers(channel, count),
+                sendNumbers(connection, channel, count, { cuts: 3 }),
+            ]);
+            await client.shutdown();
+            return { received, reconnects };
+        },
+        server, uuid, COUNT,
+    );
+    check('echo at Firefox', COUNT, result.received);
+    check('at the native host', COUNT, native.messages());
+    if (result.reconnects < 3) throw new Error(`only ${result.reconnects} reconnects`);
+}));
+
+test('Firefox and Chromium, both ways, the links cut three times', settings, scoped(async (scope) => {
+    const server = await signaling(scope);
+    const origin = await pages(scope);
+    const fox = await firefox(scope, origin);
+    const chrome = await open(await profile(scope, await browser(scope)), origin);
+    const uuid = await fox.evaluate(async (server) => {
+        globalThis.host = await exposeNumbers(server, 'pages/numbers@1.0.0');
+        return host.service.uuid;
+    }, server);
+    const [there, here] = await Promise.all([
+        fox.evaluate((server, uuid, count) => exchange(server, uuid, count, 'host'), server, uuid, COUNT),
+        chrome.evaluate(([server, uuid, count]) => exchange(server, uuid, count, 'peer'), [server, uuid, COUNT]),
+    ]);
+    check('at Firefox', COUNT, there.received);
+    check('at Chromium', COUNT, here.received);
+}));
