@@ -117,6 +117,8 @@ impl Dialer for SignaledDialer {
         Box::pin(async move {
             // What the host says is awaited from the beginning, so that the stream it comes by is open.
             let _stream = inner.subscription.restart(OfferId::random());
+            // What silenced the link may have silenced that, too: a NAT that has another address now.
+            inner.subscription.renew();
             let restarted = restart::ask(inner.caller.clone(), restart, async { way.await.ok() }).await;
             restarted.map_err(|error| inner.failure(error))
         })

@@ -143,6 +143,15 @@ impl Subscription {
         self.life.hub.redial.notify_one();
     }
 
+    /// The stream may be dead without a word, for all that is known: one that is open is opened anew,
+    /// from where it stopped.
+    pub(crate) fn renew(&self) {
+        if self.life.hub.lock().is_open {
+            self.life.hub.caller.renew();
+            self.life.hub.redial.notify_one();
+        }
+    }
+
     /// Closes the stream for good and waits for its task. Registrations get no more news.
     pub(crate) async fn shutdown(&self) {
         let task = {
@@ -350,7 +359,7 @@ async fn run(hub: Arc<Hub>) {
                 continue;
             }
             () = hub.redial.notified() => {
-                tracing::debug!("the event stream is opened anew over the changed network");
+                tracing::debug!("the event stream is opened anew");
                 broken = true;
                 retry.reset();
                 continue;

@@ -20,7 +20,7 @@ say() { echo "$*" >&2; }
 
 # ---- arguments
 
-ALL=(partition-1 partition-5 partition-20 partition-75 blocked-5 blocked-30 address host-address far-address far-host-address link loss stun turn turn-partition)
+ALL=(partition-1 partition-5 partition-20 partition-75 blocked-5 blocked-30 address host-address far-address far-host-address nat-address far-nat-address link loss stun turn turn-partition)
 LONG=0 KEEP=0 ONLY=()
 while (($#)); do
     case $1 in
@@ -126,39 +126,46 @@ plain() {
     route peer 10.77.3.1
 }
 
-# As `plain`, with a wire of 50 ms each way between the peer's network and everybody else.
-far() {
-    internet
-    namespace wire; namespace gateway
-    cable host eth0 10.77.2.2/24 router host 10.77.2.1/24
-    cable peer eth0 10.77.3.2/24 gateway lan 10.77.3.1/24
-    in_ns gateway sysctl -qw net.ipv4.ip_forward=1
+# long_cable: as cable, and 50 ms long, each way.
+long_cable() {
+    namespace wire
     in_ns wire sysctl -qw net.ipv6.conf.all.disable_ipv6=1
-    ip -n "$ME-gateway" link add wan type veth peer name near netns "$ME-wire"
-    ip -n "$ME-router" link add peer type veth peer name far netns "$ME-wire"
-    ip -n "$ME-gateway" addr add 10.77.4.2/24 dev wan
-    ip -n "$ME-router" addr add 10.77.4.1/24 dev peer
+    ip -n "$ME-$1" link add "$2" type veth peer name near netns "$ME-wire"
+    ip -n "$ME-$4" link add "$5" type veth peer name far netns "$ME-wire"
+    ip -n "$ME-$1" addr add "$3" dev "$2"
+    ip -n "$ME-$4" addr add "$6" dev "$5"
     local end
-    for end in 'gateway wan' 'wire near' 'wire far' 'router peer'; do ip -n "$ME-${end% *}" link set "${end#* }" up; done
-    route host 10.77.2.1
-    route peer 10.77.3.1
-    route gateway 10.77.4.1
-    ip -n "$ME-router" route add 10.77.3.0/24 via 10.77.4.2
+    for end in "$1 $2" 'wire near' 'wire far' "$4 $5"; do ip -n "$ME-${end% *}" link set "${end#* }" up; done
     run_in wire python3 tests/net/wire.py 50 near far >"$WORK/wire.log" 2>&1 &
     echo $! >>"$PIDS"
     await 'the wire' grep -q ready "$WORK/wire.log"
 }
 
-# Both behind a NAT each, which masquerades in the given way.
+# As `plain`, with a long cable between the peer's network and everybody else.
+far() {
+    internet
+    namespace gateway
+    cable host eth0 10.77.2.2/24 router host 10.77.2.1/24
+    cable peer eth0 10.77.3.2/24 gateway lan 10.77.3.1/24
+    in_ns gateway sysctl -qw net.ipv4.ip_forward=1
+    long_cable gateway wan 10.77.4.2/24 router peer 10.77.4.1/24
+    route host 10.77.2.1
+    route peer 10.77.3.1
+    route gateway 10.77.4.1
+    ip -n "$ME-router" route add 10.77.3.0/24 via 10.77.4.2
+}
+
+# Both behind a NAT each, which masquerades in the given way; the peer's by a cable of this kind.
 behind_nats() {
     internet
-    local who net
+    local who net cable
     for who in host peer; do
         [[ $who == host ]] && net=2 || net=3
         namespace "nat-$who"
         in_ns "nat-$who" sysctl -qw net.ipv4.ip_forward=1
         cable "$who" eth0 "192.168.$net.2/24" "nat-$who" lan "192.168.$net.1/24"
-        cable "nat-$who" wan "10.77.$net.2/24" router "$who" "10.77.$net.1/24"
+        [[ $who == peer ]] && cable=${2:-cable} || cable=cable
+        "$cable" "nat-$who" wan "10.77.$net.2/24" router "$who" "10.77.$net.1/24"
         route "$who" "192.168.$net.1"
         route "nat-$who" "10.77.$net.1"
         # Without the input chain the NAT would note strangers' packets as connections of its own,
@@ -312,6 +319,29 @@ move() {
     at_most "${quantiles[1]}" 3000
     row "$3 times -> message: p50 ${quantiles[0]} ms (<= $5), p99 ${quantiles[1]} ms (<= 3000); by $(rungs)"
 }
+# The provider gives the peer's NAT another address: the peer hears nothing of it, but nothing else either.
+nat_moves() {
+    local times=() moment old=2 new quantiles
+    behind_nats persistent "$1"; coturn
+    start --ice stun:10.77.1.2:3478
+    for ((i = 0; i < 5; i++)); do
+        new=$((3 + i))
+        ip -n "$ME-nat-peer" addr del "10.77.3.$old/24" dev wan
+        moment=$(now)
+        ip -n "$ME-nat-peer" addr add "10.77.3.$new/24" dev wan
+        route nat-peer 10.77.3.1
+        times+=("$(first fresh "$moment")")
+        old=$new
+        sleep 1
+    done
+    finish
+    read -ra quantiles <<<"$("$TRAFFIC" quantiles "${times[@]}")"
+    at_most "${quantiles[0]}" "$2"
+    at_most "${quantiles[1]}" 4000
+    row "5 times -> message: p50 ${quantiles[0]} ms (<= $2), p99 ${quantiles[1]} ms (<= 4000); by $(rungs)"
+}
+nat-address() { nat_moves cable 1500; }
+far-nat-address() { nat_moves long_cable 2000; }
 # rungs: what brought the peer back, and how often: `fresh_link 9, ice_restart 1`.
 rungs() {
     local found

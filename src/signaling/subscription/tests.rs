@@ -226,6 +226,25 @@ async fn a_stream_that_may_be_dead_is_opened_anew_at_once_when_the_network_chang
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_open_stream_that_is_in_doubt_is_opened_anew_once() {
+    let world = World::new();
+    let server = Meddler::new(&world.signaling);
+    let party = world.party_over(1, server.clone());
+    party.subscription.renew();
+    let _offer = party.subscription.offer(offer());
+    runtime::sleep(SECOND).await;
+    assert_eq!(server.streams.load(Ordering::Relaxed), 1);
+    // The network changed, and a link is in doubt for that.
+    party.subscription.network_changed();
+    party.subscription.renew();
+    runtime::sleep(SECOND).await;
+    assert_eq!(server.streams.load(Ordering::Relaxed), 2);
+    party.subscription.renew();
+    runtime::sleep(SECOND).await;
+    assert_eq!((server.streams.load(Ordering::Relaxed), party.subscription.is_open()), (3, true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_nobody_needs_is_not_opened_for_a_change_of_the_network() {
     let world = World::new();
     let server = Meddler::new(&world.signaling);
