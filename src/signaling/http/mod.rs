@@ -18,9 +18,9 @@ use futures_util::StreamExt as _;
 use serde::Deserialize;
 
 #[cfg(not(target_arch = "wasm32"))]
-use self::native::{Address, Carrier};
+use self::native::Carrier;
 #[cfg(target_arch = "wasm32")]
-use self::web::{Address, Carrier};
+use self::web::Carrier;
 use super::sse::{SseEvent, SseParser};
 use super::wire;
 use super::{
@@ -109,6 +109,14 @@ const SILENT_FOR: Duration = Duration::from_secs(25);
 const TOO_MANY_REQUESTS: u16 = 429;
 /// The largest answer: the list of a user with as many services as a key may have, with room.
 const MAX_ANSWER: usize = 4 << 20;
+
+/// The address of a server as it is written, in its parts. Each carrier brings `parse`.
+struct Address {
+    text: String,
+    is_http: bool,
+    has_query: bool,
+    has_user: bool,
+}
 
 impl HttpSignaling {
     /// A client of the server at `url`: `http://HOST:PORT` or `https://HOST`, with a path if the

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Url};
 
-use super::{Ask, Reply};
+use super::{Address, Ask, Reply};
 use crate::runtime::{self, Instant};
 
 /// How long a server may take to accept a connection.
@@ -16,14 +16,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const RENEW_GAP: Duration = Duration::from_millis(100);
 /// Below what the server keeps idle connections for, so that none is used that it is closing.
 const IDLE_FOR: Duration = Duration::from_secs(20);
-
-/// The address of a server as it is written, in its parts.
-pub(super) struct Address {
-    pub(super) text: String,
-    pub(super) is_http: bool,
-    pub(super) has_query: bool,
-    pub(super) has_user: bool,
-}
 
 impl Address {
     pub(super) fn parse(text: &str) -> Result<Self, String> {

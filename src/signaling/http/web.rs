@@ -4,16 +4,8 @@ use bytes::Bytes;
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
-use super::{Ask, Reply};
+use super::{Address, Ask, Reply};
 use crate::web::{self, call, get, object, settled};
-
-/// The address of a server as it is written, in its parts.
-pub(super) struct Address {
-    pub(super) text: String,
-    pub(super) is_http: bool,
-    pub(super) has_query: bool,
-    pub(super) has_user: bool,
-}
 
 impl Address {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
