@@ -8,19 +8,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use everlink::link::webrtc::{Impairment, WebRtcConfig, WebRtcTransport};
-use everlink::link::{Link, LinkError, LinkEvent, LossyConfig, Negotiation, NegotiationEvent, Transport};
+use everlink::link::{LinkError, LinkEvent, LossyConfig, Negotiation, NegotiationEvent, Transport};
 
-type SharedLink = Arc<dyn Link>;
+#[path = "common/links.rs"]
+mod links;
 
-/// Runs a test body that must not hang.
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs");
-    });
-}
+use links::{SharedLink, connect, established, frame, run};
 
 fn transport() -> WebRtcTransport {
     WebRtcTransport::new(WebRtcConfig::loopback())
@@ -36,36 +31,8 @@ fn impaired() -> (WebRtcTransport, Impairment) {
     (WebRtcTransport::new(config), impairment)
 }
 
-async fn established(negotiation: &Arc<dyn Negotiation>) -> SharedLink {
-    loop {
-        match negotiation.next().await {
-            NegotiationEvent::Established(link) => return link,
-            NegotiationEvent::Candidate(_) => {}
-            NegotiationEvent::Failed(error) => panic!("{error}"),
-            _ => unreachable!(),
-        }
-    }
-}
-
-async fn connect(a: &WebRtcTransport, b: &WebRtcTransport) -> (SharedLink, SharedLink) {
-    let offer = a.offer().await.unwrap();
-    let answer = b.answer(offer.description()).await.unwrap();
-    offer.set_answer(answer.description()).await.unwrap();
-    tokio::join!(established(&offer), established(&answer))
-}
-
 async fn pair() -> (SharedLink, SharedLink) {
     connect(&transport(), &transport()).await
-}
-
-async fn frame(link: &SharedLink) -> Bytes {
-    loop {
-        match link.recv().await {
-            LinkEvent::Frame(frame) => return frame,
-            LinkEvent::Suspect | LinkEvent::Recovered => {}
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
 async fn down(link: &SharedLink) -> LinkError {

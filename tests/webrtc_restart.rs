@@ -4,23 +4,17 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use everlink::link::webrtc::{Impairment, WebRtcConfig, WebRtcTransport};
-use everlink::link::{IceCredentials, Link, LinkError, LinkEvent, NegotiationEvent, RestartEvent, Transport};
+use everlink::link::{IceCredentials, LinkError, LinkEvent, RestartEvent, Transport};
 use futures_util::FutureExt as _;
 
-type SharedLink = Arc<dyn Link>;
+#[path = "common/links.rs"]
+mod links;
 
-/// Runs a test body that must not hang.
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs");
-    });
-}
+use links::{SharedLink, frame, run};
 
 fn impaired() -> (WebRtcTransport, Impairment) {
     let impairment = Impairment::new(7);
@@ -31,30 +25,8 @@ fn impaired() -> (WebRtcTransport, Impairment) {
 
 /// A link, the answering end first, as a peer is.
 async fn connect(a: &WebRtcTransport, b: &WebRtcTransport) -> (SharedLink, SharedLink) {
-    async fn established(negotiation: &dyn everlink::link::Negotiation) -> SharedLink {
-        loop {
-            match negotiation.next().await {
-                NegotiationEvent::Established(link) => return link,
-                NegotiationEvent::Candidate(_) => {}
-                NegotiationEvent::Failed(error) => panic!("{error}"),
-                _ => unreachable!(),
-            }
-        }
-    }
-    let offer = b.offer().await.unwrap();
-    let answer = a.answer(offer.description()).await.unwrap();
-    offer.set_answer(answer.description()).await.unwrap();
-    tokio::join!(established(&*answer), established(&*offer))
-}
-
-async fn frame(link: &SharedLink) -> Bytes {
-    loop {
-        match link.recv().await {
-            LinkEvent::Frame(frame) => return frame,
-            LinkEvent::Suspect | LinkEvent::Recovered | LinkEvent::Moved => {}
-            other => panic!("{other:?}"),
-        }
-    }
+    let (offering, answering) = links::connect(b, a).await;
+    (answering, offering)
 }
 
 /// A whole restart, asked for by `asking`.
