@@ -6,6 +6,7 @@
 
 mod request;
 mod stream;
+pub mod tutorial;
 
 pub use self::request::{Request, RequestError, RequestProtocolError, Requester, Responder, ResponderError};
 pub use self::stream::{DurableReadHalf, DurableStream, DurableWriteHalf, StreamError};
