@@ -489,6 +489,7 @@ impl MemberMachine {
         let n = self.number(now);
         let line = ToRoom::Join {
             version: wire::VERSION,
+            room: self.room,
             n,
             instance: self.instance,
             name: self.name.clone(),
