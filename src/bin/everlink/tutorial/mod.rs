@@ -1,0 +1,3 @@
+//! `everlink tutorial`.
+
+pub mod repository;
