@@ -1,19 +1,20 @@
-//! Tutorials: one leads, the others follow.
-
+//! Tutorials that one leads and the others follow.
 mod content;
+mod control;
+mod core;
+mod error;
+mod events;
+mod phase;
+mod state;
 
 pub use self::content::*;
-
-/// What a step is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepType {
-    /// A text to read.
-    Section,
-    /// Something to complete; its [`Solution`](Self::Solution) follows.
-    Template,
-    /// The completed [`Template`](Self::Template).
-    Solution,
-    /// Something done for the reader.
-    Action,
-}
+pub use self::control::{
+    ConflictStrategy, ControlCause, ControlView, Member, OfferOutcome, OpenOffer, OpenRequest, Presence,
+    ReleaseTo, Role, Ticket,
+};
+pub use self::error::{
+    ControlError, JoinError, Left, MAX_NAME, MAX_REASON, Refusal, RoomClosed, RoomError, StateError,
+};
+pub use self::events::{Rejected, RoomEvent, TutorialEvent};
+pub use self::phase::Phase;
+pub use self::state::{StepContent, StepType, TutorialSyncState};
