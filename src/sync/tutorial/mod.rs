@@ -1,4 +1,5 @@
 //! Tutorials that one leads and the others follow.
+mod content;
 mod control;
 mod core;
 mod error;
@@ -6,6 +7,7 @@ mod events;
 mod phase;
 mod state;
 
+pub use self::content::*;
 pub use self::control::{
     ConflictStrategy, ControlCause, ControlView, Member, OfferOutcome, OpenOffer, OpenRequest, Presence,
     ReleaseTo, Role, Ticket,
