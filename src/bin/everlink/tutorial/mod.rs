@@ -2,3 +2,4 @@
 
 pub mod checkout;
 pub mod repository;
+pub mod view;
