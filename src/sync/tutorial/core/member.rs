@@ -116,7 +116,7 @@ pub(crate) struct MemberMachine {
     /// This member leads in this epoch until then.
     leads: Option<(u64, Instant)>,
     renew_at: Option<Instant>,
-    /// The epoch in which this member has stopped to lead.
+    /// The last epoch in which this member has stopped to lead: it does not in that one, nor in an earlier one.
     yielded: Option<u64>,
     seq: u64,
     asks: BTreeMap<AskId, Asked>,
@@ -489,6 +489,7 @@ impl MemberMachine {
         let n = self.number(now);
         let line = ToRoom::Join {
             version: wire::VERSION,
+            room: self.room,
             n,
             instance: self.instance,
             name: self.name.clone(),
@@ -546,7 +547,7 @@ impl MemberMachine {
             if self.renew_at.is_none() {
                 self.renew_at = Some(now + self.lease.renew_every());
             }
-            if !self.may_lead(now) && self.yielded != Some(epoch) {
+            if !self.may_lead(now) && !self.has_stopped(epoch) {
                 // What the room heard last is too long ago to count from.
                 self.renew(now);
             }
@@ -629,7 +630,7 @@ impl MemberMachine {
     fn may_lead(&self, now: Instant) -> bool {
         let epoch = self.control.epoch;
         self.control.holder == Some(self.me)
-            && self.yielded != Some(epoch)
+            && !self.has_stopped(epoch)
             && self.leads.is_some_and(|(of, until)| of == epoch && now < until)
     }
 
@@ -647,7 +648,7 @@ impl MemberMachine {
     fn renew(&mut self, now: Instant) {
         let epoch = self.control.epoch;
         self.renew_at = Some(now + self.lease.renew_every());
-        if self.yielded == Some(epoch) {
+        if self.has_stopped(epoch) {
             return;
         }
         let n = self.number(now);
@@ -655,7 +656,11 @@ impl MemberMachine {
     }
 
     fn stop(&mut self, epoch: u64) {
-        self.yielded = Some(epoch);
+        self.yielded = self.yielded.max(Some(epoch));
+    }
+
+    fn has_stopped(&self, epoch: u64) -> bool {
+        self.yielded.is_some_and(|last| epoch <= last)
     }
 
     /// Takes the phase that all this amounts to.

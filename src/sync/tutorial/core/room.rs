@@ -191,7 +191,7 @@ impl RoomMachine {
     /// There is a way to somebody, whose key is proven.
     pub(crate) fn handle_connected(&mut self, conn: ConnId, id: PublicKey) {
         self.conns.insert(conn, id);
-        self.say(conn, &ToMember::Hello { version: wire::VERSION, room: self.incarnation });
+        self.hello(conn);
         if let Some(closed) = self.closed {
             self.dismiss(conn, Goodbye::Closed { why: closed });
         }
@@ -228,9 +228,12 @@ impl RoomMachine {
         let Some((frame, state)) = wire::decode::<ToRoom>(text) else {
             return self.reject(conn, from, Rejected::InvalidMessage);
         };
-        if let ToRoom::Join { n, version, instance, name, observer, every_step } = frame {
+        if let ToRoom::Join { version, room, n, instance, name, observer, every_step } = frame {
             if version != wire::VERSION {
                 return self.dismiss(conn, Goodbye::Version { theirs: wire::VERSION });
+            }
+            if room != Some(self.incarnation) {
+                return self.hello(conn);
             }
             let name = clean(name);
             return self.join(conn, from, n, instance, name, observer, every_step, now);
@@ -566,6 +569,10 @@ impl RoomMachine {
     fn reject(&mut self, conn: ConnId, from: PublicKey, what: Rejected) {
         self.say_as(conn, &ToMember::Rejected { what: what.code().into() }, Some("rejected"));
         self.outputs.push_back(RoomOutput::Event(RoomEvent::Rejected { from, what }));
+    }
+
+    fn hello(&mut self, conn: ConnId) {
+        self.say(conn, &ToMember::Hello { version: wire::VERSION, room: self.incarnation });
     }
 
     fn say(&mut self, conn: ConnId, line: &ToMember) {

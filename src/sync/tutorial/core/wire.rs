@@ -20,6 +20,10 @@ pub(crate) enum ToRoom {
     /// Always the first; again when the member or the room was started anew.
     Join {
         version: u16,
+        /// The run of the room that is joined, from its hello. Without it the room says hello, and no more: what
+        /// was said to an earlier run may arrive again at this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room: Option<u64>,
         n: u64,
         /// Names the member's process: what is told to another one is not for this.
         instance: u64,
