@@ -21,6 +21,8 @@ pub use self::command::Command;
 pub struct View {
     /// How others find the room.
     pub link: String,
+    /// What the tutorial is known by, for the first state.
+    pub tutorial_id: String,
     pub outline: Outline,
     /// What the leader shows.
     pub state: Option<TutorialSyncState>,
@@ -93,6 +95,7 @@ impl View {
     pub fn new(link: String, work: bool) -> Self {
         Self {
             link,
+            tutorial_id: String::new(),
             outline: Outline::default(),
             state: None,
             page: None,
@@ -146,7 +149,11 @@ impl View {
         let step = self.step(index)?;
         let known = self.state.as_ref();
         Some(TutorialSyncState {
-            tutorial_id: known.map_or_else(|| self.outline.title.clone(), |state| state.tutorial_id.clone()),
+            tutorial_id: match known {
+                Some(state) => state.tutorial_id.clone(),
+                None if self.tutorial_id.is_empty() => self.outline.title.clone(),
+                None => self.tutorial_id.clone(),
+            },
             tutorial_title: self.outline.title.clone(),
             total_steps: u32::try_from(self.outline.steps.len()).unwrap_or(u32::MAX),
             is_showing_solution: solution,

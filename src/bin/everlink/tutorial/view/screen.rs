@@ -187,7 +187,7 @@ fn body(frame: &mut Frame<'_>, view: &mut View, area: Rect) {
     let lines: Vec<Line<'_>> =
         lines.into_iter().skip(usize::from(view.scroll)).take(usize::from(inner.height)).collect();
     frame.render_widget(Paragraph::new(lines), inner);
-    if most > 0 && area.width > 12 {
+    if most > 0 && area.width > 12 && area.height > 1 {
         let seen = format!(" {}% ", (usize::from(view.scroll) * 100).checked_div(most).unwrap_or(100));
         let width = u16::try_from(seen.len()).unwrap_or(0);
         let corner = Rect::new(area.right() - width - 1, area.bottom() - 1, width, 1);
