@@ -407,7 +407,8 @@ impl Reach {
 impl Network {
     /// A client that reaches others so, and keeps its sessions in the store if there is one.
     pub fn client(&self, identity: Identity, store: Option<FileStore>) -> Client {
-        let builder = Client::builder(identity).signaling(self.server.clone()).transport(self.links.transport());
+        let builder =
+            Client::builder(identity).signaling(self.server.clone()).transport(self.links.transport());
         match store {
             Some(store) => builder.store(store).build(),
             None => builder.build(),

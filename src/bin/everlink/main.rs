@@ -53,7 +53,11 @@ fn main() -> ExitCode {
 fn log() -> Box<dyn std::io::Write> {
     use std::io::IsTerminal as _;
     let stderr = std::io::stderr();
-    if tutorial::terminal::is_taken() && stderr.is_terminal() { Box::new(std::io::sink()) } else { Box::new(stderr) }
+    if tutorial::terminal::is_taken() && stderr.is_terminal() {
+        Box::new(std::io::sink())
+    } else {
+        Box::new(stderr)
+    }
 }
 
 fn run(args: Args) -> Result<(), Failure> {

@@ -1,9 +1,9 @@
 //! `everlink tutorial follow`.
 
+use everlink::Identity;
 use everlink::signaling::{HttpSignaling, Signaling as _};
 use everlink::store::FileStore;
 use everlink::tutorial::{JoinConfig, JoinError, Left, TutorialSync};
-use everlink::Identity;
 use serde_json::json;
 
 use super::checkout::Folder;
@@ -28,8 +28,8 @@ pub async fn run(args: TutorialFollow, output: Output) -> Result<(), Failure> {
     };
     let server = match (args.server, &args.room.server) {
         (Some(server), _) => server,
-        (None, Some(url)) => HttpSignaling::new(url)?,
-        (None, None) => HttpSignaling::new(DEFAULT_SERVER)?,
+        (None, Some(url)) => server_at(url)?,
+        (None, None) => server_at(DEFAULT_SERVER)?,
     };
     // Asked first, as it knows at once; joining would wait for the server to come.
     server.probe().await?;
@@ -54,7 +54,11 @@ pub async fn run(args: TutorialFollow, output: Output) -> Result<(), Failure> {
     let mut link = args.room;
     link.server = Some(url);
     let face = Face::new(output)?;
-    announce(&face, "", json!({ "event": "room", "uuid": link.room, "link": link.to_string(), "web": link.web() }))?;
+    announce(
+        &face,
+        "",
+        json!({ "event": "room", "uuid": link.room, "link": link.to_string(), "web": link.web() }),
+    )?;
     let lessons = Lessons::Room(sync.content());
     let mut session = Session::new(sync, lessons, View::new(link.to_string(), folder.is_some()), face);
     session.folder = folder;
@@ -62,6 +66,10 @@ pub async fn run(args: TutorialFollow, output: Output) -> Result<(), Failure> {
     let ended = session.run(&mut stop).await;
     client.shutdown().await;
     ended
+}
+
+fn server_at(url: &str) -> Result<HttpSignaling, Failure> {
+    HttpSignaling::new(url).map_err(|error| Failure::new(format!("the server of the link: {error}"), "name one with --server"))
 }
 
 impl From<JoinError> for Failure {

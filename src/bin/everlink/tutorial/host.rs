@@ -57,10 +57,14 @@ pub async fn run(args: TutorialHost, output: Output) -> Result<(), Failure> {
 
     let link = room.link(args.network.server.url());
     let face = Face::new(output)?;
-    announce(&face, &format!("room {}", room.id()), json!({
-        "event": "room", "uuid": room.id(), "link": link.to_string(), "web": link.web(), "title": tutorial.title,
-        "steps": tutorial.steps.len(), "branch": tutorial.branch,
-    }))?;
+    announce(
+        &face,
+        &format!("room {}", room.id()),
+        json!({
+            "event": "room", "uuid": room.id(), "link": link.to_string(), "web": link.web(), "title": tutorial.title,
+            "steps": tutorial.steps.len(), "branch": tutorial.branch,
+        }),
+    )?;
     if !output.json {
         announce(&face, &format!("link {link}"), json!({}))?;
         if let Some(web) = link.web() {
@@ -90,8 +94,13 @@ fn own_identity(args: &TutorialHost, store: Option<&FileStore>) -> Result<Identi
 
 /// A name that nobody else claims: of the key.
 fn default_user(key: PublicKey) -> Username {
-    let letters: String =
-        key.to_string().chars().filter(char::is_ascii_alphanumeric).take(12).collect::<String>().to_lowercase();
+    let letters: String = key
+        .to_string()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(12)
+        .collect::<String>()
+        .to_lowercase();
     format!("tutorial-{letters}").parse().expect("letters, digits and a dash, of 10 to 21 characters")
 }
 

@@ -2,8 +2,8 @@
 
 use everlink::BoxFuture;
 use everlink::tutorial::{
-    ContentClient, ContentError, ContentErrorCode, ContentReply, ContentRequest, FileContent, Outline, StepPage,
-    TreeEntry, TutorialContent as _,
+    ContentClient, ContentError, ContentErrorCode, ContentReply, ContentRequest, FileContent, Outline,
+    StepPage, TreeEntry, TutorialContent as _,
 };
 
 use super::checkout::Source;
@@ -30,10 +30,12 @@ impl Lessons {
     pub async fn step(&self, index: u32, solution: bool) -> Result<StepPage, ContentError> {
         match self {
             Self::Room(client) => client.step(index, solution).await,
-            Self::Repository(content) => match content.answer(ContentRequest::Step { index, solution }).await? {
-                ContentReply::Step(page) => Ok(page),
-                _ => Err(other()),
-            },
+            Self::Repository(content) => {
+                match content.answer(ContentRequest::Step { index, solution }).await? {
+                    ContentReply::Step(page) => Ok(page),
+                    _ => Err(other()),
+                }
+            }
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use everlink::testkit::Cuttable;
 use everlink::tutorial::{
-    ContentError, ContentErrorCode, ControlError, Left, OfferOutcome, Outline, Phase, ReleaseTo, RoomClosed, StepPage,
-    TutorialSync,
+    ContentError, ContentErrorCode, ControlError, Left, OfferOutcome, Outline, Phase, ReleaseTo, RoomClosed,
+    StepPage, TutorialSync,
 };
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -32,7 +32,12 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// How the view is shown, and where commands come from.
 pub enum Face {
     Screen(Box<Screen>),
-    Lines { output: Output, lines: Lines, input: mpsc::Receiver<Result<Vec<everlink::Message>, Failure>>, ended: bool },
+    Lines {
+        output: Output,
+        lines: Lines,
+        input: mpsc::Receiver<Result<Vec<everlink::Message>, Failure>>,
+        ended: bool,
+    },
 }
 
 impl Face {
@@ -50,7 +55,10 @@ enum Done {
     Outline(Result<Outline, ContentError>),
     Page((u32, bool), Box<Result<StepPage, ContentError>>),
     /// What to say about it, if anything.
-    Control { holds: bool, said: Option<String> },
+    Control {
+        holds: bool,
+        said: Option<String>,
+    },
     Checkout(Folder, Box<Result<Report, CheckoutError>>),
 }
 

@@ -51,7 +51,10 @@ impl Screen {
     /// Takes the terminal. It is given back when this is dropped, and before a panic is told.
     pub fn take() -> Result<Self, Failure> {
         let failed = |error: io::Error| {
-            Failure::new(format!("cannot draw on this terminal: {error}"), "pipe the output, or add --json, for plain lines")
+            Failure::new(
+                format!("cannot draw on this terminal: {error}"),
+                "pipe the output, or add --json, for plain lines",
+            )
         };
         TAKEN.store(true, Ordering::Relaxed);
         let terminal = ratatui::try_init().map_err(|error| {

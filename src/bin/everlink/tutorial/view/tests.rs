@@ -181,6 +181,7 @@ fn a_terminal_of_any_size_is_drawn_on() {
             }
         }
     }
+    view.pane = Pane::Lesson;
     view.page = None;
     view.outline = Outline::default();
     screen(&mut view, 80, 24);
