@@ -18,7 +18,7 @@ use crate::soak::SoakArgs;
 use crate::tutorial::host::Strategy;
 
 /// How long to look for a host that the server knows and that does not answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// The server that is meant when none is named.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:3000";
 

@@ -10,7 +10,7 @@ use super::checkout::Folder;
 use super::lessons::Lessons;
 use super::session::{Face, Session, announce};
 use super::view::View;
-use crate::args::{DEFAULT_SERVER, Network, TutorialFollow};
+use crate::args::{DEFAULT_SERVER, Network, PATIENCE, TutorialFollow};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::stop::Stop;
@@ -40,6 +40,7 @@ pub async fn run(args: TutorialFollow, output: Output) -> Result<(), Failure> {
     let mut config = JoinConfig::default();
     config.name.clone_from(&args.name);
     config.observer = args.observer;
+    config.connection.connect_timeout = PATIENCE;
     let joined = tokio::select! {
         joined = TutorialSync::connect(&client, args.room.room, config) => joined,
         () = stop.wished() => return Err(Failure::new("interrupted before the room was reached", "")),
@@ -59,7 +60,7 @@ pub async fn run(args: TutorialFollow, output: Output) -> Result<(), Failure> {
         "",
         json!({ "event": "room", "uuid": link.room, "link": link.to_string(), "web": link.web() }),
     )?;
-    let lessons = Lessons::Room(sync.content());
+    let lessons = Lessons::Room(sync.content().map_err(|error| Failure::new(error.to_string(), ""))?);
     let mut session = Session::new(sync, lessons, View::new(link.to_string(), folder.is_some()), face);
     session.folder = folder;
     session.links = args.cuttable.then_some(links);
@@ -69,7 +70,8 @@ pub async fn run(args: TutorialFollow, output: Output) -> Result<(), Failure> {
 }
 
 fn server_at(url: &str) -> Result<HttpSignaling, Failure> {
-    HttpSignaling::new(url).map_err(|error| Failure::new(format!("the server of the link: {error}"), "name one with --server"))
+    HttpSignaling::new(url)
+        .map_err(|error| Failure::new(format!("the server of the link: {error}"), "name one with --server"))
 }
 
 impl From<JoinError> for Failure {

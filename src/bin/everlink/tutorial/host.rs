@@ -1,18 +1,19 @@
 //! `everlink tutorial host`.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::{fs, io};
 
-use everlink::Identity;
-use everlink::PublicKey;
-use everlink::signaling::{Signaling as _, Username};
+use everlink::signaling::{NameError, ServiceFqn, Signaling as _, Username};
 use everlink::store::FileStore;
-use everlink::tutorial::{ConflictStrategy, RoomConfig, RoomError, TutorialRoom};
+use everlink::tutorial::{ConflictStrategy, JoinConfig, RoomConfig, RoomError, TutorialRoom};
+use everlink::{Identity, PublicKey};
 use serde_json::json;
 
 use super::checkout::Folder;
 use super::lessons::Lessons;
 use super::repository::{RepositoryContent, Tutorial};
-use super::session::{Face, Leads, Session, announce};
+use super::session::{Face, Leads, Parting, Session, announce};
 use super::view::View;
 use crate::args::TutorialHost;
 use crate::failure::{Failure, complain};
@@ -29,7 +30,7 @@ pub async fn run(args: TutorialHost, output: Output) -> Result<(), Failure> {
     let tutorial = Arc::new(tutorial);
     let folder = args.work.as_deref().map(Folder::open).transpose()?;
     let store = args.store.as_ref().map(FileStore::open).transpose()?;
-    let identity = own_identity(&args, store.as_ref())?;
+    let identity = identity(args.identity.as_deref())?.0;
     let user = match args.user.clone() {
         Some(user) => user,
         None => default_user(identity.public_key()),
@@ -41,7 +42,7 @@ pub async fn run(args: TutorialHost, output: Output) -> Result<(), Failure> {
 
     let content = RepositoryContent::new(tutorial.clone());
     let mut config = RoomConfig::default();
-    config.name.clone_from(&args.name);
+    config.service = args.store.as_deref().map(kept_service).transpose()?;
     config.max_members = args.limit;
     config.public = args.public;
     config.content = Some(Arc::new(content.clone()));
@@ -53,7 +54,9 @@ pub async fn run(args: TutorialHost, output: Output) -> Result<(), Failure> {
         room = TutorialRoom::open(&client, user, config) => room?,
         () = stop.wished() => return Err(Failure::new("interrupted before the room was open", "")),
     };
-    let sync = room.sync()?;
+    let mut join = JoinConfig::default();
+    join.name.clone_from(&args.name);
+    let sync = room.sync(join).await?;
 
     let link = room.link(args.network.server.url());
     let face = Face::new(output)?;
@@ -78,18 +81,37 @@ pub async fn run(args: TutorialHost, output: Output) -> Result<(), Failure> {
     session.folder = folder;
     session.links = args.cuttable.then_some(links);
     session.leads = Leads::Will;
-    let ended = session.run(&mut stop).await;
-    if args.store.is_none() {
-        room.close().await;
+    if args.store.is_some() {
+        // Members wait for the next run, and who leads goes on leading.
+        session.parting = Parting::Stay(client.clone());
+        return session.run(&mut stop).await;
     }
+    let ended = session.run(&mut stop).await;
+    room.close().await;
     client.shutdown().await;
     ended
 }
 
-/// The key by which members know this host: with a store, that of the store's sessions.
-fn own_identity(args: &TutorialHost, store: Option<&FileStore>) -> Result<Identity, Failure> {
-    let _ = store;
-    Ok(identity(args.identity.as_deref())?.0)
+/// The service of the room that is kept in a directory: that of the run before, or a new one, which cannot be guessed.
+fn kept_service(directory: &Path) -> Result<ServiceFqn, Failure> {
+    let file = directory.join("room");
+    let failed = |why: &dyn std::fmt::Display| {
+        Failure::new(
+            format!("cannot keep the room in {}: {why}", file.display()),
+            "name another directory with --store",
+        )
+    };
+    match fs::read_to_string(&file) {
+        Ok(name) => return name.trim().parse().map_err(|error: NameError| failed(&error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(&error)),
+    }
+    let random: String =
+        Identity::generate().public_key().as_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let service: ServiceFqn =
+        format!("tutorial-{random}@1.0.0").parse().map_err(|error: NameError| failed(&error))?;
+    fs::write(&file, format!("{service}\n")).map_err(|error| failed(&error))?;
+    Ok(service)
 }
 
 /// A name that nobody else claims: of the key.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use everlink::Client;
 use everlink::testkit::Cuttable;
 use everlink::tutorial::{
     ContentError, ContentErrorCode, ControlError, Left, OfferOutcome, Outline, Phase, ReleaseTo, RoomClosed,
@@ -74,6 +75,7 @@ pub struct Session {
     pub links: Option<Cuttable>,
     /// The host leads from the beginning, if nobody else does.
     pub leads: Leads,
+    pub parting: Parting,
     work: Work,
 }
 
@@ -83,6 +85,14 @@ pub enum Leads {
     No,
     Will,
     Asked,
+}
+
+/// What quitting means.
+pub enum Parting {
+    /// The member leaves the room.
+    Leave,
+    /// It keeps its place, and the next run goes on.
+    Stay(Client),
 }
 
 /// What is under way.
@@ -99,7 +109,17 @@ struct Work {
 
 impl Session {
     pub fn new(sync: TutorialSync, lessons: Lessons, view: View, face: Face) -> Self {
-        Self { sync, lessons, view, face, folder: None, links: None, leads: Leads::No, work: Work::default() }
+        Self {
+            sync,
+            lessons,
+            view,
+            face,
+            folder: None,
+            links: None,
+            leads: Leads::No,
+            parting: Parting::Leave,
+            work: Work::default(),
+        }
     }
 
     /// Goes on until the user quits or the room is over.
@@ -154,6 +174,10 @@ impl Session {
 
     /// Leaves the room. The terminal is given back with the face.
     async fn leave(self) -> Result<(), Failure> {
+        if let Parting::Stay(client) = self.parting {
+            client.shutdown().await;
+            return Ok(());
+        }
         // A host that is not heard must not keep anybody.
         let _ = tokio::time::timeout(LEAVE_WITHIN, self.sync.leave()).await;
         Ok(())
@@ -317,6 +341,14 @@ impl Session {
     }
 
     fn act(&mut self, act: Act) {
+        // Whoever reads lines sees what comes of it.
+        if let Face::Screen(_) = self.face {
+            self.view.notice = match act {
+                Act::Checkout { .. } => Some("checking out…".to_owned()),
+                Act::Request(_) => Some("asked for control…".to_owned()),
+                _ => None,
+            };
+        }
         let sync = self.sync.clone();
         let holds = !matches!(act, Act::Offer(_) | Act::Request(_));
         match act {

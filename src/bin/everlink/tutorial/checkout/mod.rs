@@ -152,7 +152,8 @@ pub async fn checkout(
     }
 
     let mut work = Work { folder, force, report, stays, batch: Vec::new(), bytes: 0 };
-    let fetches: Vec<_> = missing.iter().enumerate().map(|(at, file)| fetch(source, index, at, file.path())).collect();
+    let fetches: Vec<_> =
+        missing.iter().enumerate().map(|(at, file)| fetch(source, index, at, file.path())).collect();
     let mut fetched = stream::iter(fetches).buffered(AT_ONCE);
     while let Some((at, content)) = fetched.next().await {
         let file = missing[at];

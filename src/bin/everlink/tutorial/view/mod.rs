@@ -283,10 +283,7 @@ impl View {
             },
             Command::Request(reason) => match self.phase {
                 Phase::Active => self.says("you lead already"),
-                Phase::Passive | Phase::ConnectedIdle => {
-                    self.says("asked for control");
-                    Some(Act::Request(reason))
-                }
+                Phase::Passive | Phase::ConnectedIdle => Some(Act::Request(reason)),
                 _ => self.says("not in the room yet"),
             },
             Command::Release => match self.phase {
@@ -424,7 +421,6 @@ impl View {
         let Some((index, solution)) = self.wanted_page() else { return self.says("no step is shown yet") };
         // The solution is a step of its own.
         let index = if solution && self.has_solution(index) { index + 1 } else { index };
-        self.says("checking out…");
         Some(Act::Checkout { index, force })
     }
 }
