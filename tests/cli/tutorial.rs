@@ -253,7 +253,7 @@ fn what_is_wrong_is_said_in_a_line() {
         &["no branch \"nope\"", "--branch: broken, climbing, gitorial"],
     );
     fails(&["host", &path, "--branch", "plain"], 1, &["none of the 2 commits", "section:"]);
-    fails(&["host", &path], 1, &["no server", "everlink serve"]);
+    fails(&["host", &path], 1, &["cannot be reached", "everlink serve"]);
     fails(&["host"], 2, &["PATH"]);
     fails(&["host", &path, "--limit", "1"], 2, &["from 2 to 10000"]);
     fails(&["host", &path, "--strategy", "luck"], 2, &["luck"]);
@@ -261,14 +261,10 @@ fn what_is_wrong_is_said_in_a_line() {
     fails(&["host", &path, "--work", &format!("{path}/README.md")], 1, &["work folder", "--work"]);
     fails(&["follow"], 2, &["UUID|LINK"]);
     fails(&["follow", "everlink://"], 2, &["no link to a tutorial"]);
-    fails(&["follow", "079c21be-1ecb-8ef5-bf2a-2ffb3623dfff"], 1, &["no server", "everlink serve"]);
+    fails(&["follow", "079c21be-1ecb-8ef5-bf2a-2ffb3623dfff"], 1, &["cannot be reached", "everlink serve"]);
     let (_server, url) = world.serve(&[]);
     let absent = ["tutorial", "follow", "079c21be-1ecb-8ef5-bf2a-2ffb3623dfff", "--server", &url];
     world.run(&absent, b"").expect_failure(1, &["no such service"]);
-    // A service that is no room.
-    let (_host, uuid) = world.expose("alice/chat@1.0.0", &url, &[]);
-    let other = world.run(&["tutorial", "follow", &uuid, "--server", &url], b"");
-    other.expect_failure(1, &["does not answer as a room"]);
     // A room that is full.
     let (host, uuid) = self::host(&world, &url, &["--limit", "2"]);
     let follower = follow(&world, &url, &uuid, "Bob", &[]);
@@ -278,13 +274,23 @@ fn what_is_wrong_is_said_in_a_line() {
 }
 
 #[test]
+fn a_service_that_is_no_room_is_given_up() {
+    let world = World::new();
+    let (_server, url) = world.serve(&[]);
+    let (_host, uuid) = world.expose("alice/chat@1.0.0", &url, &[]);
+    let other = world.run(&["tutorial", "follow", &uuid, "--server", &url], b"");
+    other.expect_failure(1, &["did not answer as a room", "is the link that of a tutorial?"]);
+}
+
+#[test]
 fn a_file_of_gigabytes_and_names_that_climb_are_refused_and_the_rest_is_written() {
     let world = World::new();
     let (_server, url) = world.serve(&[]);
-    for (branch, refused) in [
-        ("large", "refused big.bin (it is larger than 1 MiB)"),
+    for (branch, title, refused) in [
+        ("large", "A large file", "refused big.bin (it is larger than 1 MiB)"),
         (
             "climbing",
+            "Names that climb",
             "refused .git/escaped.txt (it is in a .git folder), CON (it has the name of a device of Windows)",
         ),
     ] {
@@ -292,8 +298,7 @@ fn a_file_of_gigabytes_and_names_that_climb_are_refused_and_the_rest_is_written(
         say(&mut host, "goto 8");
         let work = world.path(branch);
         let mut follower = follow(&world, &url, &uuid, "Bob", &["--work", &work]);
-        until(&follower, "Ada leads");
-        follower.until("the last step", |_| true);
+        until(&follower, &format!("step 8/8 action {title:?}"));
         say(&mut follower, "checkout");
         until(&follower, &format!("checkout 1 written, 0 unchanged, 0 removed, {refused}"));
         assert_eq!(fs::read_to_string(PathBuf::from(&work).join("README.md")).unwrap(), "# Readme\n");

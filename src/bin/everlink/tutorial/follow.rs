@@ -41,6 +41,7 @@ pub async fn run(args: TutorialFollow, output: Output) -> Result<(), Failure> {
     config.name.clone_from(&args.name);
     config.observer = args.observer;
     config.connection.connect_timeout = PATIENCE;
+    config.timeout = PATIENCE;
     let joined = tokio::select! {
         joined = TutorialSync::connect(&client, args.room.room, config) => joined,
         () = stop.wished() => return Err(Failure::new("interrupted before the room was reached", "")),
