@@ -43,6 +43,9 @@ cp build/everlink.d.ts src/glue.d.ts
 cp build/everlink.d.ts build/dist/glue.d.ts
 npx tsc -p tsconfig.json
 cp ../LICENSE-APACHE ../LICENSE-MIT .
+# Compressed for `everlink serve`, which has no other use of a compressor. npm does that itself.
+gzip -9nk build/dist/*.js build/dist/*.wasm
+echo '*.gz' >build/dist/.npmignore
 # All of it at once, so that nobody finds half a package.
 rm -rf dist
 mv build/dist dist
