@@ -34,6 +34,7 @@ use crate::signaling::{
     Claim, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid, Signaling,
     SignalingError, Username,
 };
+#[cfg(feature = "tutorial")]
 use crate::store::Store;
 
 /// Exposes services and connects to them, in the name of one identity.
@@ -112,6 +113,7 @@ impl Client {
     }
 
     /// Where its sessions outlive the process.
+    #[cfg(feature = "tutorial")]
     pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
         self.inner.resuming.store()
     }
