@@ -42,6 +42,7 @@ export function register(parts: Parts): vscode.Disposable[] {
         nextStep: () => session.move(1),
         previousStep: () => session.move(-1),
         goToStep: (index) => goTo(session, index),
+        stepClicked: (index) => goTo(session, index),
         showSolution: () => session.solution(true),
         hideSolution: () => session.solution(false),
         explainLock: () => explainLock(session),

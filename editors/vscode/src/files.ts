@@ -7,25 +7,23 @@ import type { FileChange, StepPage } from './sync.js';
 /** The scheme of the tutorial's own versions of files. */
 export const SCHEME = 'everlink-tutorial';
 
-/** A file of a step, as a document: `everlink-tutorial://ROOM/INDEX/PATH`. */
+/** A file of a step, as a document: `everlink-tutorial://ROOM/PATH?INDEX`. Both sides of a change have the same path. */
 export function fileUri(room: string, index: number, path: string): vscode.Uri {
-    return vscode.Uri.from({ scheme: SCHEME, authority: room, path: `/${index}/${path}` });
+    return at(room, path, String(index));
 }
 
-/** What a file was before the step: `…/INDEX-before/PATH`. */
+/** What a file was before the step: `…?INDEX-before`. */
 export function beforeUri(room: string, page: StepPage, change: FileChange): vscode.Uri {
-    return vscode.Uri.from({ scheme: SCHEME, authority: room, path: `/${page.index}-before/${change.oldPath || change.path}` });
+    return at(room, change.oldPath || change.path, `${page.index}-before`);
 }
 
 /** Nothing, under a name: the other side of a file that is added or deleted. */
 export function emptyUri(room: string, path: string): vscode.Uri {
-    return vscode.Uri.from({ scheme: SCHEME, authority: room, path: `/none/${path}` });
+    return at(room, path, 'none');
 }
 
-/** The step that a document is of. */
-export function stepOf(uri: vscode.Uri): number | undefined {
-    const match = uri.scheme === SCHEME ? /^\/(\d+)(?:-before)?\//.exec(uri.path) : null;
-    return match ? Number(match[1]) : undefined;
+function at(room: string, path: string, query: string): vscode.Uri {
+    return vscode.Uri.from({ scheme: SCHEME, authority: room, path: `/${path}`, query });
 }
 
 /** The tutorial's files, for VS Code to read. Nobody can write them: one's own are in the work folder. */
@@ -61,8 +59,9 @@ export class TutorialFiles implements vscode.FileSystemProvider {
     }
 
     async readFile(uri: vscode.Uri): Promise<Uint8Array> {
-        const [, place, path] = /^\/(none|\d+(?:-before)?)\/(.+)$/.exec(uri.path) ?? [];
-        if (!place || !path) throw vscode.FileSystemError.FileNotFound(uri);
+        const place = uri.query;
+        const path = uri.path.slice(1);
+        if (!/^(none|\d+(-before)?)$/.test(place) || !path) throw vscode.FileSystemError.FileNotFound(uri);
         if (place === 'none') return new Uint8Array();
         if (uri.authority !== (await this.#room())) {
             throw vscode.FileSystemError.Unavailable('This file is of a tutorial that you are not in.');

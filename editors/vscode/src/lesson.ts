@@ -8,7 +8,7 @@ import type { Session } from './session.js';
 import type { ContentStore } from './store.js';
 import type { StepPage } from './sync.js';
 import { neighbour, shownIndex, showsSolution, solutionOf, stopOf } from './walk.js';
-import { leader } from './words.js';
+import { kindOf, leader } from './words.js';
 
 export const VIEW_TYPE = 'everlink.lesson';
 
@@ -42,8 +42,11 @@ export class LessonPanel implements vscode.WebviewPanelSerializer {
 
     /** Opens it beside the files, or brings it to the front, without taking the keyboard away unless `focus`. */
     show(focus: boolean): void {
-        if (this.#panel) {
-            if (focus || !this.#panel.visible) this.#panel.reveal(undefined, !focus);
+        const panel = this.#panel;
+        if (panel) {
+            // With files in front of it, it goes where it belongs: beside them.
+            const hidden = !panel.visible && panel.viewColumn === vscode.ViewColumn.One;
+            if (focus || !panel.visible) panel.reveal(hidden && !focus ? vscode.ViewColumn.Two : undefined, !focus);
         } else {
             const column = { viewColumn: vscode.ViewColumn.Two, preserveFocus: !focus };
             this.#take(vscode.window.createWebviewPanel(VIEW_TYPE, 'Lesson', column, { enableFindWidget: true }));
@@ -156,7 +159,7 @@ export class LessonPanel implements vscode.WebviewPanelSerializer {
                 ? `${escape(leader(session))} leads${view.role === 'following' ? ', you follow' : ''}`
                 : 'Nobody leads';
         return `<div class="tutorial">${escape(state.tutorialTitle)}${section}</div>
-            <div class="bar"><span class="kind ${kind}">${kind}</span>
+            <div class="bar"><span class="kind ${kind}">${kindOf(kind)}</span>
             <span class="place">Step ${state.stepContent.index + 1} of ${state.totalSteps}</span>
             <span class="who ${view.healing ? 'healing' : view.role}" role="status">${who}</span></div>${asked}
             <div class="buttons">${buttons.join('')}</div>`;

@@ -5,7 +5,14 @@ import MarkdownIt from 'markdown-it';
 // of its scripts.
 const renderer = new MarkdownIt({ html: false, linkify: true, typographer: false, highlight });
 
-renderer.validateLink = (url) => /^(https?:|mailto:|#)/i.test(url.trim());
+renderer.validateLink = (url) => /^(https?:|mailto:|#)/i.test(url) || !/^[^/?#]*:/.test(url);
+
+// Links to files of the repository lead nowhere from here.
+renderer.renderer.rules['link_open'] = (tokens, at, options, _, self) => {
+    const token = tokens[at]!;
+    if (!/^(https?:|mailto:)/i.test(token.attrGet('href') ?? '')) token.attrs = [];
+    return self.renderToken(tokens, at, options);
+};
 
 // Pictures beside the text cannot be had from a repository that is elsewhere; those of the web would tell their server who reads.
 renderer.renderer.rules.image = (tokens, at) => {

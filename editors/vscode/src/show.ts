@@ -39,11 +39,12 @@ export class Shower {
         const files = page.files.filter((file) => file.status !== 'deleted' && !file.tooLarge && !isLesson(file.path));
         const uris = await Promise.all(files.slice(0, OPENED).map((file) => this.#place(page.index, file.path)));
         if (await this.#moved(page)) return 0;
-        await this.#closeOthers(new Set(uris.map(String)));
         // The first is opened last, so that it is in front.
         for (const [at, uri] of [...uris.entries()].reverse()) {
             await open(uri, { viewColumn: vscode.ViewColumn.One, preview: false, preserveFocus: at > 0 || !focus });
         }
+        // Only now: a group of editors without any would close, and another take its place.
+        await this.#closeOthers(new Set(uris.map(String)));
         return uris.length;
     }
 

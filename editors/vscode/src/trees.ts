@@ -1,12 +1,18 @@
 import * as vscode from 'vscode';
 
 import type { Session } from './session.js';
-import type { Member, StepSummary } from './sync.js';
+import type { Member, StepSummary, StepType } from './sync.js';
 import { showsSolution, stopOf, stops } from './walk.js';
+import { kindOf } from './words.js';
 
-type Node = { readonly section: string; readonly steps: readonly StepSummary[] } | { readonly step: StepSummary };
+/** A step; that of a section has those of the section below it. */
+interface Node {
+    readonly step: StepSummary;
+    readonly parent: Node | undefined;
+    readonly below: Node[];
+}
 
-const icons: Record<string, string> = { section: 'book', template: 'edit', solution: 'lightbulb', action: 'tools' };
+const icons: Record<StepType, string> = { section: 'book', template: 'edit', solution: 'lightbulb', action: 'tools' };
 
 /** The steps, in their sections; the one that is shown is marked. */
 export class StepsTree implements vscode.TreeDataProvider<Node> {
@@ -30,38 +36,35 @@ export class StepsTree implements vscode.TreeDataProvider<Node> {
     /** The node of the step that is shown. */
     current(): Node | undefined {
         const { state, outline } = this.#session.view;
-        return state && outline ? this.#steps.get(stopOf(outline, state.stepContent.index)) : undefined;
+        const index = state?.stepContent.index;
+        return index === undefined ? undefined : this.#steps.get(outline ? stopOf(outline, index) : index);
     }
 
     getChildren(node?: Node): Node[] {
-        if (!node) return [...this.#nodes];
-        return 'section' in node ? node.steps.map((step) => this.#steps.get(step.index)!) : [];
+        return [...(node ? node.below : this.#nodes)];
     }
 
     getParent(node: Node): Node | undefined {
-        return 'section' in node ? undefined : this.#nodes.find((other) => 'section' in other && other.steps.includes(node.step));
+        return node.parent;
     }
 
-    getTreeItem(node: Node): vscode.TreeItem {
-        if ('section' in node) {
-            const item = new vscode.TreeItem(node.section, vscode.TreeItemCollapsibleState.Expanded);
-            item.id = `section/${node.steps[0]!.index}`;
-            return item;
-        }
-        const { step } = node;
+    getTreeItem({ step, below }: Node): vscode.TreeItem {
         const { state, outline } = this.#session.view;
-        const shown = state && outline && stopOf(outline, state.stepContent.index) === step.index;
+        const shown = state !== undefined && (outline ? stopOf(outline, state.stepContent.index) : state.stepContent.index) === step.index;
         const solution = shown && showsSolution(state);
-        const item = new vscode.TreeItem(step.title);
+        const { None, Expanded } = vscode.TreeItemCollapsibleState;
+        const item = new vscode.TreeItem(step.title, below.length ? Expanded : None);
         item.id = `step/${step.index}`;
         item.contextValue = shown ? 'shown' : 'step';
         item.iconPath = shown
             ? new vscode.ThemeIcon(solution ? 'lightbulb' : 'arrow-right', new vscode.ThemeColor(solution ? 'charts.green' : 'charts.blue'))
             : new vscode.ThemeIcon(icons[step.type] ?? 'circle-outline');
-        item.description = shown ? (solution ? 'solution shown' : 'shown now') : step.type;
-        item.tooltip = `Step ${step.index + 1}, ${step.type}${step.commitHash ? `, commit ${step.commitHash.slice(0, 8)}` : ''}`;
-        item.accessibilityInformation = { label: `Step ${step.index + 1}, ${step.title}, ${item.description}` };
-        item.command = { command: 'everlink.goToStep', title: 'Go to step', arguments: [step.index] };
+        if (shown) item.description = solution ? 'solution shown' : 'shown now';
+        else if (step.type === 'template') item.description = kindOf(step.type).toLowerCase();
+        item.tooltip = `${kindOf(step.type)}, step ${step.index + 1}${step.commitHash ? `, commit ${step.commitHash.slice(0, 8)}` : ''}`;
+        item.accessibilityInformation = { label: `Step ${step.index + 1}, ${step.title}${item.description ? `, ${item.description}` : ''}` };
+        // Of its own, so that it is not greyed out for whoever follows: then it says who leads.
+        item.command = { command: 'everlink.stepClicked', title: 'Show this step', arguments: [step.index] };
         return item;
     }
 
@@ -69,26 +72,15 @@ export class StepsTree implements vscode.TreeDataProvider<Node> {
         const { outline, state, status } = this.#session.view;
         this.#steps.clear();
         if (status !== 'in') return [];
-        if (!outline) {
-            if (!state) return [];
-            const { stepContent } = state;
-            const only: Node = { step: { ...stepContent, section: null } };
-            this.#steps.set(stepContent.index, only);
-            return [only];
-        }
+        const steps = outline ? stops(outline) : state ? [state.stepContent] : [];
         const nodes: Node[] = [];
-        let section: { section: string; steps: StepSummary[] } | undefined;
-        for (const step of stops(outline)) {
-            const node: Node = { step };
+        let section: Node | undefined;
+        for (const step of steps) {
+            const parent = step.type === 'section' ? undefined : section;
+            const node: Node = { step, parent, below: [] };
             this.#steps.set(step.index, node);
-            if (step.type === 'section') {
-                section = { section: step.title, steps: [step] };
-                nodes.push(section);
-            } else if (section) {
-                section.steps.push(step);
-            } else {
-                nodes.push(node);
-            }
+            (parent?.below ?? nodes).push(node);
+            if (step.type === 'section') section = node;
         }
         return nodes;
     }

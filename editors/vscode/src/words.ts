@@ -1,4 +1,5 @@
 import type { Session, View } from './session.js';
+import type { StepType } from './sync.js';
 import { showsSolution } from './walk.js';
 
 /** What the status bar says: what I am, who leads, where we are. */
@@ -36,6 +37,11 @@ export function status(session: Session): Status {
         default:
             return { text: `$(mortar-board) ${view.holder ? `${leader(session)} leads` : 'Nobody leads'}${suffix}`, tooltip, warning: false };
     }
+}
+
+/** What a step is for, to people; as the page in the browser says it. */
+export function kindOf(type: StepType): string {
+    return { section: 'Chapter', template: 'Exercise', solution: 'Solution', action: 'Step' }[type] ?? 'Step';
 }
 
 /** Who leads, as a name, said of a peer who is away. */

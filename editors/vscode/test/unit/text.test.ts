@@ -35,7 +35,7 @@ test('what is no link is told, and why', () => {
 test('a lesson has no markup of its own', () => {
     const bad = [
         '<script>alert(1)</script>', '<img src=x onerror=alert(1)>', '[a](javascript:alert(1))', '[a](data:text/html,x)', '![a](https://tracker.example/x.png)',
-        '<iframe src="https://x"></iframe>', '[a](vbscript:x)', '```js" onclick="x\n1\n```', '![" onclick="x](https://x/")', '[a](command:everlink.leave)',
+        '![" onclick="x](https://x/")', '[a](x" onclick="y)', '<iframe src="https://x"></iframe>', '[a](vbscript:x)', '```js" onclick="x\n1\n```', '[a](command:everlink.leave)',
     ];
     for (const text of bad) {
         const html = renderMarkdown(text);
