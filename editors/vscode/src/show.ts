@@ -10,6 +10,7 @@ import type { Session } from './session.js';
 import type { ContentStore } from './store.js';
 import type { FileChange, StepPage } from './sync.js';
 import { shownIndex } from './walk.js';
+import { stepName } from './words.js';
 
 /** How many files are opened for a step. */
 const OPENED = 6;
@@ -58,7 +59,7 @@ export class Shower {
         if (change.binary) {
             await open(change.status === 'deleted' ? before : after, { viewColumn: vscode.ViewColumn.One });
         } else {
-            await vscode.commands.executeCommand('vscode.diff', before, after, title(page, path), { viewColumn: vscode.ViewColumn.One });
+            await vscode.commands.executeCommand('vscode.diff', before, after, this.#title(path), { viewColumn: vscode.ViewColumn.One });
         }
     }
 
@@ -72,7 +73,7 @@ export class Shower {
             const [before, after] = this.#sides(page, file);
             return [after, file.status === 'added' ? undefined : before, file.status === 'deleted' ? undefined : after];
         });
-        await vscode.commands.executeCommand('vscode.changes', title(page, 'changes'), changes);
+        await vscode.commands.executeCommand('vscode.changes', this.#title('changes'), changes);
     }
 
     /** Closes the tutorial's documents. */
@@ -95,6 +96,10 @@ export class Shower {
             if (await access(own).then(() => true, () => false)) return vscode.Uri.file(own);
         }
         return fileUri(this.#session.view.room!.uuid, index, path);
+    }
+
+    #title(what: string): string {
+        return `${stepName(this.#session.view)}: ${what}`;
     }
 
     /** Whether another step came meanwhile. */
@@ -121,8 +126,4 @@ function isLesson(path: string): boolean {
 async function open(uri: vscode.Uri, options: vscode.TextDocumentShowOptions): Promise<void> {
     // Pictures and such have editors of their own.
     await vscode.commands.executeCommand('vscode.open', uri, options);
-}
-
-function title(page: StepPage, what: string): string {
-    return `Step ${page.index + 1}: ${what}`;
 }

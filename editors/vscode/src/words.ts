@@ -58,3 +58,9 @@ export function place(view: View): string | undefined {
     const solution = showsSolution(state) ? ' solution' : '';
     return `${state.stepContent.index + 1}/${state.totalSteps}${solution}`;
 }
+
+/** `Step 3` or `Step 3, solution`, as titles and messages say it. */
+export function stepName(view: View): string {
+    const { state } = view;
+    return state ? `Step ${state.stepContent.index + 1}${showsSolution(state) ? ', solution' : ''}` : 'Step';
+}

@@ -9,6 +9,7 @@ import type { Session } from './session.js';
 import { settings } from './settings.js';
 import type { ContentStore } from './store.js';
 import { shownIndex } from './walk.js';
+import { stepName } from './words.js';
 
 /** Where the files of steps are checked out to. */
 export class WorkFolder {
@@ -59,9 +60,10 @@ export class WorkFolder {
         const folder = this.path ?? (await this.choose());
         if (!folder) return;
         const index = shownIndex(outline, state);
+        const name = stepName(this.#session.view);
         this.#busy = true;
         try {
-            const options = { location: vscode.ProgressLocation.Notification, title: `Checking the files of step ${index + 1} out…` };
+            const options = { location: vscode.ProgressLocation.Notification, title: `Checking the files of ${name.toLowerCase()} out…` };
             const planned = await vscode.window.withProgress(options, async () => {
                 const tree = await this.#store.tree(index);
                 return plan(folder, tree, (path) => this.#store.file(index, path), unsavedIn(folder));
@@ -83,7 +85,7 @@ export class WorkFolder {
             const parts = [`${written} written`, `${planned.same} unchanged`];
             if (removed) parts.push(`${removed} removed`);
             if (kept.length) parts.push(`your changes kept in ${list(kept)}`);
-            const text = `Step ${index + 1} is checked out to ${folder}: ${parts.join(', ')}.`;
+            const text = `${name} is checked out to ${folder}: ${parts.join(', ')}.`;
             if (planned.skipped.length) {
                 const { path, why } = planned.skipped[0]!;
                 const more = planned.skipped.length > 1 ? `, and ${planned.skipped.length - 1} more` : '';
