@@ -1,7 +1,9 @@
 // Builds the extension: `node build.mjs`, after `bash web/build.sh`. One CommonJS file, and beside it the module and the
 // native WebRTC, which cannot be in it.
 //   --unit   the unit tests instead, into build/unit
+//   --package   and packs it into build/everlink-tutorial.vsix, for the platform whose WebRTC is installed
 //   --fake   the extension over a room in memory, into build/fake/dist, to look at it
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -50,6 +52,16 @@ if (!fake) {
     for (const platform of readdirSync('node_modules/@node-datachannel')) {
         cpSync(`node_modules/@node-datachannel/${platform}`, `${dist}/node_modules/@node-datachannel/${platform}`, { recursive: true });
     }
+}
+
+if (process.argv.includes('--package')) {
+    const targets = { 'linux-x64-gnu': 'linux-x64', 'linux-arm64-gnu': 'linux-arm64', 'linux-x64-musl': 'alpine-x64', 'linux-arm64-musl': 'alpine-arm64', 'win32-x64-msvc': 'win32-x64', 'win32-arm64-msvc': 'win32-arm64' };
+    const platforms = readdirSync(`${dist}/node_modules/@node-datachannel`);
+    // With several it is for all of them.
+    const target = platforms.length === 1 ? ['--target', targets[platforms[0]] ?? platforms[0]] : [];
+    mkdirSync('build', { recursive: true });
+    const vsce = join(dirname(require.resolve('@vscode/vsce/package.json')), 'vsce');
+    execFileSync(process.execPath, [vsce, 'package', '--no-dependencies', '--skip-license', '--out', 'build/everlink-tutorial.vsix', ...target], { stdio: 'inherit' });
 }
 
 /** The licences of what is in the bundle, and of the native part. */

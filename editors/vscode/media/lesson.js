@@ -4,6 +4,7 @@
     const head = document.getElementById('head');
     const body = document.getElementById('body');
     let key;
+    let shown;
 
     window.addEventListener('message', ({ data }) => {
         if (typeof data?.head !== 'string' || typeof data.body !== 'string') return;
@@ -11,7 +12,8 @@
         const focused = document.activeElement?.dataset?.command;
         head.innerHTML = data.head;
         if (focused) head.querySelector(`button[data-command="${CSS.escape(focused)}"]:not(:disabled)`)?.focus();
-        if (body.innerHTML !== data.body && (data.key !== key || data.key === '')) body.innerHTML = data.body || '<p class="note">Connecting…</p>';
+        if (data.body !== shown) body.innerHTML = data.body || '<p class="note">Connecting…</p>';
+        shown = data.body;
         if (data.key && data.key !== key) window.scrollTo(0, 0);
         key = data.key;
     });

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import * as vscode from 'vscode';
 
 import { wording } from './errors.js';
-import { escape, renderMarkdown } from './markdown.js';
+import { dataUrl, escape, picturesOf, renderMarkdown, type Pictures } from './markdown.js';
 import type { Session } from './session.js';
 import type { ContentStore } from './store.js';
 import type { StepPage } from './sync.js';
@@ -85,7 +85,8 @@ export class LessonPanel implements vscode.WebviewPanelSerializer {
             const slow = setTimeout(() => this.#post({ head, body: '<p class="note">Fetching the lesson…</p>', key: '' }), 150);
             const page = await this.#store.page(index, false).finally(() => clearTimeout(slow));
             if (this.#current() !== key) return;
-            this.#post({ head: this.#head(page), body: this.#body(page), key });
+            this.#post({ head: this.#head(page), body: this.#body(page, new Map()), key });
+            await this.#showPictures(page, key);
         } catch (thrown) {
             if (this.#current() !== key) return;
             this.#post({ head, body: `<p class="note">The lesson cannot be had: ${escape(wording(thrown))}</p>`, key: '' });
@@ -165,8 +166,19 @@ export class LessonPanel implements vscode.WebviewPanelSerializer {
             <div class="buttons">${buttons.join('')}</div>`;
     }
 
-    #body(page: StepPage): string {
-        const text = page.markdown.trim() ? renderMarkdown(page.markdown) : '<p class="note">This step has no text.</p>';
+    /** Shows the pictures of the lesson when they are there: the text does not wait for them. */
+    async #showPictures(page: StepPage, key: string): Promise<void> {
+        const pictures = new Map<string, string>();
+        await Promise.all([...picturesOf(page.markdown)].map(async ([source, path]) => {
+            const bytes = await this.#store.file(page.index, path).catch(() => undefined);
+            if (bytes) pictures.set(source, dataUrl(path, bytes));
+        }));
+        if (pictures.size === 0 || this.#current() !== key) return;
+        this.#post({ head: this.#head(page), body: this.#body(page, pictures), key });
+    }
+
+    #body(page: StepPage, pictures: Pictures): string {
+        const text = page.markdown.trim() ? renderMarkdown(page.markdown, pictures) : '<p class="note">This step has no text.</p>';
         const rows = page.files.map((file) => {
             const count = file.binary ? 'binary' : file.tooLarge ? 'too large' : `<ins>+${file.additions ?? 0}</ins> <del>−${file.deletions ?? 0}</del>`;
             const name = file.oldPath ? `${escape(file.oldPath)} → ${escape(file.path)}` : escape(file.path);
@@ -183,7 +195,7 @@ export class LessonPanel implements vscode.WebviewPanelSerializer {
     #html(webview: vscode.Webview): string {
         const nonce = randomBytes(16).toString('hex');
         const at = (name: string) => webview.asWebviewUri(vscode.Uri.joinPath(this.#media, name)).toString();
-        const policy = `default-src 'none'; style-src ${webview.cspSource}; script-src 'nonce-${nonce}'; base-uri 'none'; form-action 'none'`;
+        const policy = `default-src 'none'; img-src data:; style-src ${webview.cspSource}; script-src 'nonce-${nonce}'; base-uri 'none'; form-action 'none'`;
         return `<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="${policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">

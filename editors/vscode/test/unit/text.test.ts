@@ -4,7 +4,7 @@ import test from 'node:test';
 import { unapply } from '../../src/diff.js';
 import { UserError, wording } from '../../src/errors.js';
 import { formatLink, parseLink } from '../../src/link.js';
-import { renderMarkdown } from '../../src/markdown.js';
+import { dataUrl, picturesOf, renderMarkdown } from '../../src/markdown.js';
 import { ContentStore } from '../../src/store.js';
 import { FakeContent } from '../fake/room.js';
 
@@ -98,4 +98,14 @@ test('a page does not bring names that climb', async () => {
     content.step = async (index) => ({ ...(await step(index)), files: [{ path: '../x', status: 'added' }, { path: 'ok', status: 'added' }, { path: 'y', oldPath: '/etc/passwd', status: 'renamed' }] });
     const store = new ContentStore(async () => content);
     assert.deepEqual((await store.page(0, false)).files.map(({ path }) => path), ['ok']);
+});
+
+test('pictures of the tutorial are shown, others are links', () => {
+    const text = '![a](./img/a%20b.png?raw=1) ![b](../up.png) ![c](/abs.png) ![d](https://x/d.png) ![e](run.sh) ![f](data:image/png;base64,AA) ![g](%E0%A4%A) ![h](.git/h.png)';
+    const found = picturesOf(text);
+    assert.deepEqual([...found], [['./img/a%20b.png?raw=1', 'img/a b.png']]);
+    const html = renderMarkdown(text, new Map([['./img/a%20b.png?raw=1', dataUrl('img/a b.png', Buffer.from('x'))]]));
+    assert.equal(html.match(/<img/g)?.length, 1);
+    assert.match(html, /<img src="data:image\/png;base64,eA==" alt="a">/);
+    assert.match(html, /<a class="picture" href="https:\/\/x\/d.png">d<\/a>/);
 });
