@@ -1,46 +1,58 @@
 import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 import type * as vscode from 'vscode';
 
 import type { Remembered } from './session.js';
 
-const SESSION = 'session';
-const FOLDER = 'workFolder';
-const KEY = 'key';
+/** Everything that is kept. */
+interface Kept {
+    /** The room that the window is in. */
+    session?: Remembered;
+    /** The folder that was chosen for files. */
+    workFolder?: string;
+    /** The name of the key in the secret storage. */
+    key?: string;
+}
 
 /**
  * What survives a reload of the window: which room it was in and as what, and the key by which the room knows it again. Each
  * workspace has its own, so that two windows are two members.
+ *
+ * It is a file of the workspace's storage, written at once: a browser that is reloaded loses what VS Code's own state got in the last
+ * seconds. A window without a folder has no such storage, and uses that state.
  */
 export class Memory {
     #context: vscode.ExtensionContext;
     #log: (line: string) => void;
-    #last = '';
+    #folder: string | undefined;
+    #kept: Kept;
     #secret: Promise<Uint8Array> | undefined;
 
     constructor(context: vscode.ExtensionContext, log: (line: string) => void) {
         this.#context = context;
         this.#log = log;
+        this.#folder = context.storageUri?.scheme === 'file' ? context.storageUri.fsPath : undefined;
+        this.#kept = this.#read();
     }
 
     get session(): Remembered | undefined {
-        return this.#context.workspaceState.get<Remembered>(SESSION);
+        return this.#kept.session;
     }
 
-    remember(what: Remembered | undefined): void {
-        const text = JSON.stringify(what) ?? '';
-        if (text === this.#last) return;
-        this.#last = text;
-        void this.#context.workspaceState.update(SESSION, what);
+    remember(session: Remembered | undefined): void {
+        if (JSON.stringify(session) === JSON.stringify(this.#kept.session)) return;
+        const { session: _, ...rest } = this.#kept;
+        this.#write(session ? { ...rest, session } : rest);
     }
 
-    /** The folder that was chosen for this workspace. */
     get workFolder(): string | undefined {
-        return this.#context.workspaceState.get<string>(FOLDER);
+        return this.#kept.workFolder;
     }
 
-    async setWorkFolder(folder: string): Promise<void> {
-        await this.#context.workspaceState.update(FOLDER, folder);
+    setWorkFolder(workFolder: string): void {
+        this.#write({ ...this.#kept, workFolder });
     }
 
     /** The secret key of this workspace's member, made when it is first asked for. */
@@ -49,18 +61,42 @@ export class Memory {
     }
 
     async #load(): Promise<Uint8Array> {
-        let name = this.#context.workspaceState.get<string>(KEY);
         try {
-            const kept = name && (await this.#context.secrets.get(name));
+            const kept = this.#kept.key && (await this.#context.secrets.get(this.#kept.key));
             if (kept && /^[0-9a-f]{64}$/.test(kept)) return Buffer.from(kept, 'hex');
-            name ??= `identity-${randomBytes(8).toString('hex')}`;
+            const key = this.#kept.key ?? `identity-${randomBytes(8).toString('hex')}`;
             const made = randomBytes(32);
-            await this.#context.secrets.store(name, made.toString('hex'));
-            await this.#context.workspaceState.update(KEY, name);
+            await this.#context.secrets.store(key, made.toString('hex'));
+            this.#write({ ...this.#kept, key });
             return made;
         } catch (thrown) {
             this.#log(`no secret can be kept here, so that a reload is a new member: ${String(thrown)}`);
             return randomBytes(32);
+        }
+    }
+
+    #read(): Kept {
+        if (this.#folder === undefined) return this.#context.workspaceState.get<Kept>('kept') ?? {};
+        try {
+            const kept: unknown = JSON.parse(readFileSync(join(this.#folder, 'kept.json'), 'utf8'));
+            return typeof kept === 'object' && kept !== null ? (kept as Kept) : {};
+        } catch {
+            return {};
+        }
+    }
+
+    #write(kept: Kept): void {
+        this.#kept = kept;
+        if (this.#folder === undefined) {
+            void this.#context.workspaceState.update('kept', kept);
+            return;
+        }
+        try {
+            mkdirSync(this.#folder, { recursive: true });
+            writeFileSync(join(this.#folder, 'kept.json.new'), JSON.stringify(kept));
+            renameSync(join(this.#folder, 'kept.json.new'), join(this.#folder, 'kept.json'));
+        } catch (thrown) {
+            this.#log(`a reload will not find the tutorial again: ${String(thrown)}`);
         }
     }
 }

@@ -48,7 +48,7 @@ export class WorkFolder {
         const folder = picked?.[0];
         if (!folder) return undefined;
         if (folder.scheme !== 'file') throw new UserError('no-folder', 'The work folder must be on this machine.');
-        await this.#memory.setWorkFolder(folder.fsPath);
+        this.#memory.setWorkFolder(folder.fsPath);
         return folder.fsPath;
     }
 

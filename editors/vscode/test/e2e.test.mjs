@@ -196,7 +196,7 @@ step('control goes back, by a request, and a follower who reloads follows', asyn
 step('leaving closes what was of the tutorial, and a reload stays out', async () => {
     await editor.command('Tutorial: Leave');
     await editor.says('Tutorial');
-    await editor.tab('name.rs').waitFor({ state: 'detached' });
+    await editor.page.locator('.tabs-container .tab', { has: editor.page.locator('.codicon-lock') }).waitFor({ state: 'detached' });
     await editor.page.reload();
     await editor.ready();
     await editor.page.waitForTimeout(2000);
