@@ -78,8 +78,13 @@ export class Memory {
     #read(): Kept {
         if (this.#folder === undefined) return this.#context.workspaceState.get<Kept>('kept') ?? {};
         try {
-            const kept: unknown = JSON.parse(readFileSync(join(this.#folder, 'kept.json'), 'utf8'));
-            return typeof kept === 'object' && kept !== null ? (kept as Kept) : {};
+            const { session, workFolder, key } = JSON.parse(readFileSync(join(this.#folder, 'kept.json'), 'utf8')) as Partial<Kept>;
+            const room = session?.room;
+            return {
+                ...(typeof room?.server === 'string' && typeof room.uuid === 'string' && { session: session! }),
+                ...(typeof workFolder === 'string' && { workFolder }),
+                ...(typeof key === 'string' && { key }),
+            };
         } catch {
             return {};
         }
