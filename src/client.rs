@@ -34,6 +34,7 @@ use crate::signaling::{
     Claim, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid, Signaling,
     SignalingError, Username,
 };
+use crate::store::Store;
 
 /// Exposes services and connects to them, in the name of one identity.
 ///
@@ -108,6 +109,11 @@ impl Client {
     /// Whose client it is.
     pub fn public_key(&self) -> PublicKey {
         self.inner.identity.public_key()
+    }
+
+    /// Where its sessions outlive the process.
+    pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
+        self.inner.resuming.store()
     }
 
     /// Takes or renews a username for this identity, for 365 days.
@@ -282,7 +288,7 @@ impl Client {
             config.connect_timeout,
             seed,
         );
-        let target = bytes::Bytes::from(serde_json::to_vec(&target).unwrap_or_default());
+        let target = bytes::Bytes::from(crate::signaling::wire::target(&target));
         let (mut session, taken, failure) = inner.resuming.dial(target, config, seed);
         session.set_incarnation(runtime::random());
         let store = inner.resuming.store().cloned();

@@ -2,14 +2,14 @@
 # Builds the npm package: `bash web/build.sh`, on a machine with Rust and Node >= 20.
 #
 # What compiles the module is said in toolchain.sh.
-# `--quick` leaves optimising out, for work on the package itself.
+# `--quick` leaves optimising out, for work on the package itself and for bugs: only then does a panic say where it was.
 set -euo pipefail
 cd "$(dirname "$0")"
 profile=wasm
 [ "${1:-}" = --quick ] && profile=quick
 # Gzipped, the module and all its JavaScript: what it shall come down to, and what it must not grow beyond meanwhile.
 goal=$((150 * 1024))
-limit=$((330 * 1024))
+limit=$((246 * 1024))
 
 step() { printf -- '-- %s (%d s)\n' "$1" "$SECONDS"; }
 
@@ -17,7 +17,17 @@ step() { printf -- '-- %s (%d s)\n' "$1" "$SECONDS"; }
 
 step "module, by $("${RUSTC:-rustc}" --version)"
 # No paths of this machine in the module: they differ from one to the next, and are downloaded by every page.
-export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src/=/"$'\x1f'"--remap-path-prefix=$(dirname "$PWD")/=/everlink/"
+flags=("--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src/=/" "--remap-path-prefix=$(dirname "$PWD")/=/everlink/")
+if [ "$profile" = wasm ]; then
+    if build_std; then
+        flags+=("${lean[@]}")
+    else
+        printf 'the source of the standard library is not to be had (rustup component add rust-src): the module is larger than it should be\n'
+        limit=0
+    fi
+fi
+CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf %s "${flags[*]}")
+export CARGO_ENCODED_RUSTFLAGS
 "${cargo[@]}" build --quiet --locked -p everlink-web --profile "$profile" --target "$target" "${std[@]}"
 unset CARGO_ENCODED_RUSTFLAGS
 
@@ -32,17 +42,25 @@ step 'tools from npm'
 
 if [ "$profile" = wasm ]; then
     step 'wasm-opt'
-    npx wasm-opt -Oz --strip-debug --strip-producers --strip-target-features build/everlink_bg.wasm -o build/dist/everlink_bg.wasm
-else
-    cp build/everlink_bg.wasm build/dist
+    npx wasm-opt -Oz --strip-debug --strip-producers --strip-target-features build/everlink_bg.wasm -o build/everlink_bg.wasm
+    node shorten.mjs build/everlink_bg.wasm build/everlink.js
 fi
+cp build/everlink_bg.wasm build/dist
 
 step 'TypeScript'
-cp build/everlink.js build/dist/glue.js
 cp build/everlink.d.ts src/glue.d.ts
-cp build/everlink.d.ts build/dist/glue.d.ts
 npx tsc -p tsconfig.json
+cp build/everlink.js build/js/glue.js
+cp build/everlink.d.ts build/dist/glue.d.ts
+# One file of what all entries share, and one for each entry; what nobody calls is left out.
+minify=()
+[ "$profile" = wasm ] && minify=(--minify)
+npx esbuild build/js/{index,node,bridge}.js --bundle --splitting --format=esm --target=es2022 --external:node:* \
+    --chunk-names=shared-[hash] --outdir=build/dist --log-level=warning "${minify[@]}"
 cp ../LICENSE-APACHE ../LICENSE-MIT .
+# Compressed for `everlink serve`, which has no other use of a compressor. npm does that itself.
+gzip -9nk build/dist/*.js build/dist/*.wasm
+echo '*.gz' >build/dist/.npmignore
 # All of it at once, so that nobody finds half a package.
 rm -rf dist
 mv build/dist dist
