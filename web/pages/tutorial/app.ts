@@ -1,8 +1,9 @@
 // A room on the page: what it shows follows from what the room is now, and what was chosen here.
-import type { Member, StepPage, TutorialSyncState } from '../../src/tutorial/types.js';
+import type { Left, TutorialEvent } from '../../src/tutorial/events.js';
+import type { Member, StepPage } from '../../src/tutorial/types.js';
 import { announce, toast } from './announce.js';
 import { changes } from './diff.js';
-import { $, Part, h, icon } from './dom.js';
+import { $, Part, h } from './dom.js';
 import { dock, type Dock } from './dock.js';
 import { chooseSuccessor, panels } from './dialogs.js';
 import { keys } from './keys.js';
@@ -47,8 +48,6 @@ export class App {
     /** What this page waits for. */
     #pending: Dock['pending'];
     #cancel: AbortController | undefined;
-    #mayReturn = false;
-    #refreshing = false;
     #dead = false;
 
     constructor(options: AppOptions) {
@@ -57,8 +56,8 @@ export class App {
         this.#pages = new Pages(options.room.content);
     }
 
-    /** Shows the room until it is over; resolves with why it ended, in a word. */
-    async run(): Promise<string> {
+    /** Shows the room until it is over; resolves with why it ended. */
+    async run(): Promise<Left> {
         const { signal } = this.#ends;
         const events = this.room.events({ signal });
         const first = events[Symbol.asyncIterator]().next();
@@ -67,7 +66,7 @@ export class App {
         panels(signal);
         this.refresh();
         void this.#outline();
-        let reason = 'closed';
+        let reason: Left = { code: 'closed', message: 'the room is closed' };
         try {
             for (let next = await first; !next.done; next = await events.next()) {
                 const event = next.value;
@@ -80,13 +79,18 @@ export class App {
             }
         } catch (error) {
             if (!signal.aborted) throw error;
-            reason = 'local';
+            reason = { code: 'by_itself', message: 'left the room' };
         } finally {
             this.#dead = true;
             this.#ends.abort();
             this.#clear();
         }
         return reason;
+    }
+
+    /** Says something for a moment. */
+    note(text: string): void {
+        toast(text);
     }
 
     async leave(): Promise<void> {
@@ -108,6 +112,11 @@ export class App {
     name(id: string | null | undefined): string {
         if (!id) return 'Nobody';
         if (id === this.room.me) return 'You';
+        return this.#named(this.room.members.find((member) => member.id === id), id);
+    }
+
+    /** A member's name, this page's own, too. */
+    fullName(id: string): string {
         return this.#named(this.room.members.find((member) => member.id === id), id);
     }
 
@@ -180,10 +189,9 @@ export class App {
             await this.#wait({ what: 'lead' }, async () => {
                 // From here: what is on this page is what everybody sees then.
                 const here = this.place;
-                await this.room.lead();
+                await (this.room.phase === 'connected_idle' ? this.room.lead() : this.room.requestControl());
                 this.#away = undefined;
-                if (here && !same(here, this.led)) this.#send(here);
-                else if (here && !this.room.state) this.#send(here);
+                if (here && (!this.room.state || !same(here, this.led))) this.#send(here);
             });
             return;
         }
@@ -195,7 +203,7 @@ export class App {
 
     /** Stops waiting for an answer. */
     async cancel(): Promise<void> {
-        if (this.#pending?.what === 'offer') await this.room.withdrawOffer().catch((error: unknown) => this.#failed(error));
+        if (this.#pending?.what !== 'request') await this.room.withdrawOffer().catch((error: unknown) => this.#failed(error));
         else this.#cancel?.abort();
     }
 
@@ -211,7 +219,6 @@ export class App {
         await this.#wait({ what: 'offer', of: to ? this.name(to) : 'everybody' }, async () => {
             const { outcome, by, reason } = await this.room.offerControl(to);
             const who = this.name(by ?? to);
-            if (outcome === 'accepted') toast(`${who} ${who === 'You' ? 'lead' : 'leads'} now.`);
             if (outcome === 'declined') toast(`${who} declined${reason ? `: ${short(reason)}` : '.'}`);
             if (outcome === 'expired') toast('Nobody took the lead in time, so you keep it.');
         });
@@ -260,34 +267,33 @@ export class App {
 
     // ------------------------------------------------------------------------------- what happens
 
-    #told(event: { readonly type: string } & Record<string, unknown>): void {
-        const who = (id: unknown) => this.name(id as string);
+    #told(event: TutorialEvent): void {
+        const who = (id: string | null) => this.name(id);
         switch (event.type) {
             case 'state_updated':
                 if (!this.#away && !this.leads) {
-                    const state = event['state'] as TutorialSyncState;
+                    const { state } = event;
                     announce(`${who(this.room.holder)}: step ${state.stepContent.index + 1} of ${state.totalSteps}, ${short(state.stepContent.title)}${state.isShowingSolution ? ', solution' : ''}.`);
                     scrollTo({ top: 0 });
                 }
                 break;
             case 'control_changed': {
-                const holder = event['holder'] as string | null;
-                this.#mayReturn = holder === this.room.me && /accept|offer|grant|request|return/.test(String(event['why'] ?? ''));
+                const { holder } = event;
                 if (holder === this.room.me) this.#away = undefined;
                 announce(holder ? `${who(holder)} ${holder === this.room.me ? 'lead' : 'leads'} now.` : 'Nobody leads now.');
                 break;
             }
             case 'control_offered':
-                announce(`${who(event['from'])} offers you the lead.`);
+                announce(`${who(event.from)} offers you the lead.`);
                 break;
             case 'control_requested':
-                announce(`${who(event['from'])} asks for the lead.`);
+                announce(`${who(event.from)} asks for the lead.`);
                 break;
             case 'holder_lost':
-                toast(`${who(event['holder'])} did not come back. Nobody leads now.`);
+                toast(`${who(event.holder)} did not come back. Nobody leads now.`);
                 break;
             case 'member_joined':
-                announce(`${this.#named(event['member'] as Member, (event['member'] as Member).id)} is here.`);
+                announce(`${this.#named(event.member, event.member.id)} is here.`);
                 break;
             case 'healing':
                 announce('The connection is lost. Your place is kept.');
@@ -322,13 +328,15 @@ export class App {
         if (this.#dead) return;
         const { room } = this;
         const { members, holder, healing, phase, me } = room;
-        const { offers, requests } = room.control;
+        const { offer, requests, cause } = room.control;
+        // An own offer that was made before a reload is waited for, too.
+        const pending = this.#pending ?? (offer?.from === me ? { what: 'offer' as const, of: offer.to ? this.name(offer.to) : 'everybody' } : undefined);
         const [place, led] = [this.place, this.led];
         const view: Dock = {
             role: this.leads ? 'leading' : holder ? 'following' : 'idle',
-            holder, leader: this.name(holder), holderHealing: members.some((member) => member.id === holder && member.presence === 'healing'),
+            holder, leader: this.name(holder), holderName: holder ? this.fullName(holder) : '', holderHealing: members.some((member) => member.id === holder && member.presence === 'healing'),
             followers: members.filter((member) => member.id !== me).length,
-            observer: this.#options.observer, pending: this.#pending, healing, mayReturn: this.#mayReturn,
+            observer: this.#options.observer, pending, healing, mayReturn: cause === 'offered' || cause === 'requested',
             place, led, away: this.away, count: this.#steps?.count ?? 0,
             hasSolution: Boolean(place && this.#steps?.hasSolution(place.index)),
             previous: Boolean(place && this.#steps?.beside(place, -1)), next: Boolean(place && this.#steps?.beside(place, 1)),
@@ -343,11 +351,11 @@ export class App {
         ]);
         $('healing').hidden = !healing;
         this.#parts.dock.show(view, () => dock(view, this));
-        this.#parts.people.show([members, holder, me, this.#options.link, this.leads, this.#pending], () => people(this, members, this.#options.link));
+        this.#parts.people.show([members, holder, me, this.#options.link, this.leads], () => people(this, members, this.#options.link));
         this.#parts.list.show([this.#steps !== undefined, this.#steps?.count, place, led, holder], () => (this.#steps ? stepList(this, this.#steps) : []));
-        this.#parts.asks.show([offers, requests, members.map(({ id, name }) => [id, name])], () => [
-            ...offers.map(({ offer, from }) => this.#ask(from, `${this.name(from)} offers you the lead`, 'You decide where everybody is then.',
-                ['Take the lead', () => room.acceptControl(offer)], ['Not now', () => room.declineControl(offer)])),
+        this.#parts.asks.show([offer, requests, members.map(({ id, name }) => [id, name])], () => [
+            offer && offer.from !== me && this.#ask(offer.from, `${this.name(offer.from)} offers you the lead`, 'You decide where everybody is then.',
+                ['Take the lead', () => room.acceptControl(offer.offer)], ['Not now', () => room.declineControl(offer.offer)]),
             ...requests.map(({ request, from, reason }) => this.#ask(from, `${this.name(from)} asks for the lead`, reason ? `“${short(reason, 140)}”` : '',
                 ['Hand it over', () => room.grantRequest(request)], ['Not now', () => room.denyRequest(request)])),
         ]);
@@ -421,5 +429,3 @@ export class App {
         document.title = `${title} · ${short(this.#steps?.outline.title ?? 'Tutorial', 60)}`;
     }
 }
-
-export { icon };

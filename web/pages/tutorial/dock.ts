@@ -7,6 +7,8 @@ export interface Dock {
     readonly role: 'leading' | 'following' | 'idle';
     readonly holder: string | null;
     readonly leader: string;
+    /** Its name, this page's own, too. */
+    readonly holderName: string;
     readonly holderHealing: boolean;
     readonly followers: number;
     readonly observer: boolean;
@@ -27,6 +29,9 @@ function button(key: string, name: Icon | undefined, text: string, click: () => 
     return h('button', { type: 'button', 'data-key': key, class: String(kind), ...rest, on: { click: () => void click() } }, name && icon(name), h('span', { text }));
 }
 
+/** What people call somebody. */
+const first = (name: string) => name.split(/\s/)[0]!.slice(0, 16);
+
 export function dock(view: Dock, app: App): Child[] {
     const { role, pending } = view;
     const step = (place: Place | undefined) => (place ? `step ${place.index + 1}${place.solution ? ', solution' : ''}` : 'the start');
@@ -38,7 +43,7 @@ export function dock(view: Dock, app: App): Child[] {
         ],
         idle: () => [h('b', { text: 'Nobody leads' }), h('span', { text: view.observer ? 'You are watching' : 'Look around, or take the lead' })],
     }[role]();
-    const person = role === 'idle' ? h('span', { class: 'avatar none', 'aria-hidden': 'true' }, icon('people')) : avatar(view.holder ?? '', role === 'leading' ? 'You' : view.leader, view.holderHealing ? 'pale' : '');
+    const person = role === 'idle' ? h('span', { class: 'avatar none', 'aria-hidden': 'true' }, icon('people')) : avatar(view.holder ?? '', view.holderName, view.holderHealing ? 'pale' : '');
     const turn = [
         button('previous', 'previous', 'Previous', () => app.beside(-1), { class: 'turn', disabled: !view.previous, title: 'Previous step (←)' }),
         view.hasSolution && button('solution', 'solution', 'Solution', () => app.toggleSolution(), { class: 'turn', 'aria-pressed': String(view.place?.solution ?? false), title: 'The solution (S)' }),
@@ -53,7 +58,7 @@ export function dock(view: Dock, app: App): Child[] {
         control.push(button('hand', 'hand', 'Hand over', () => app.handOver(), { disabled: view.followers === 0, title: 'Offer the lead to somebody (H)' }));
         control.push(button('stop', 'stop', 'Stop', () => app.release(), { title: 'Stop leading' }));
     } else {
-        if (view.away && role === 'following') control.push(button('back', 'back', `Back to ${view.leader}`, () => app.back(), { class: 'primary', title: 'Where the leader is (B)' }));
+        if (view.away && role === 'following') control.push(button('back', 'back', `Back to ${first(view.leader)}`, () => app.back(), { class: 'primary', title: 'Where the leader is (B)' }));
         if (!view.observer) {
             const idle = role === 'idle';
             control.push(button('lead', 'lead', idle ? (view.away ? 'Lead from here' : 'Lead') : 'Ask to lead', () => app.lead(), { class: idle ? 'primary' : '', title: idle ? 'Take the lead (L)' : 'Ask for the lead (L)' }));

@@ -78,8 +78,8 @@ const TONES = 6;
 
 /** A round letter in the colour of its name. */
 export function avatar(id: string, name: string, more = ''): HTMLElement {
-    let sum = 0;
-    for (const letter of id) sum = (sum * 31 + letter.charCodeAt(0)) >>> 0;
+    let sum = 0x811c9dc5;
+    for (const letter of id) sum = Math.imul(sum ^ letter.charCodeAt(0), 0x01000193) >>> 0;
     const first = [...name.trim()][0] ?? '?';
-    return h('span', { class: `avatar tone${sum % TONES} ${more}`, 'aria-hidden': 'true', text: first.toUpperCase() });
+    return h('span', { class: `avatar tone${(sum >>> 8) % TONES} ${more}`, 'aria-hidden': 'true', text: first.toUpperCase() });
 }

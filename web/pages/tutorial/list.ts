@@ -20,7 +20,7 @@ export function stepList(app: App, steps: Steps): Child[] {
             } } },
                 h('span', { class: 'number', text: step.index + 1 }),
                 h('span', { class: 'title', text: solution ? 'Solution' : title }),
-                leads && app.room.holder !== null && h('span', { class: 'leader' }, avatar(app.room.holder, app.name(app.room.holder)),
+                leads && app.room.holder !== null && h('span', { class: 'leader' }, avatar(app.room.holder, app.fullName(app.room.holder)),
                     h('span', { class: 'hidden', text: app.leads ? ', you are here with everybody' : `, ${app.name(app.room.holder)} is here` })))));
     }
     return [list];

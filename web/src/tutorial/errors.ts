@@ -1,19 +1,22 @@
 import { EverlinkError, classes } from '../errors.js';
 
 /**
- * A room could not be joined: `not-found`, `full`, `version`, `refused`, or what kept the connection from coming about
- * (see {@link ConnectError}).
+ * A room could not be joined: `full`, `removed`, `version`, `closed`, `timed-out`, `no-room`, `bad-name`. What kept the
+ * connection itself from coming about is a {@link ConnectError}.
  */
 export class JoinError extends EverlinkError {
     override name = 'JoinError';
 }
 
-/** Control was not to be had, or not one's own to give: `not-allowed`, `denied`, `expired`, `wrong-phase`, `left`. */
+/**
+ * Control did not change as asked: `wrong-phase`, `held`, `denied`, `unanswered`, `both-denied`, `busy`, `not-holder`,
+ * `not-moderator`, `observer`, `gone`, `nobody`, `pending`, `late`, `timed-out`, `interrupted`, `left`.
+ */
 export class ControlError extends EverlinkError {
     override name = 'ControlError';
 }
 
-/** A state was not sent: `not-active`, `too-large`, `left`. */
+/** A state was not sent: `not-active`, `too-large`, `not-json`, `left`. */
 export class StateError extends EverlinkError {
     override name = 'StateError';
 }
@@ -23,7 +26,7 @@ export class ContentError extends EverlinkError {
     override name = 'ContentError';
 }
 
-/** A room could not be opened. */
+/** A room could not be opened, or joined by its host: `bad-config`, `already-joined`, `closed`. */
 export class RoomError extends EverlinkError {
     override name = 'RoomError';
 }

@@ -6,7 +6,7 @@
  */
 export * from '../index.js';
 export { ContentError, ControlError, JoinError, RoomError, StateError } from './errors.js';
-export type { RoomEvent, TutorialEvent } from './events.js';
+export type { Left, RoomEvent, TutorialEvent } from './events.js';
 export { parseLink, type TutorialLink } from './link.js';
 export { TutorialRoom, type ConflictStrategy, type RoomInfo, type RoomOptions } from './room.js';
 export { Content, TutorialSync, type Control, type JoinOptions } from './sync.js';

@@ -5,11 +5,11 @@ import * as glue from '../glue.js';
 import type { RawEvents } from '../glue.js';
 import type { Abortable } from '../options.js';
 import './errors.js';
-import type { TutorialEvent } from './events.js';
+import type { Left, TutorialEvent } from './events.js';
 import { roomOf } from './link.js';
 import type { RawTutorial, TutorialGlue } from './raw.js';
 import type {
-    FileContent, Member, OfferOutcome, Outline, Phase, StepPage, TreeEntry, TutorialSyncState,
+    ControlCause, FileContent, Member, OfferOutcome, Outline, Phase, StepPage, TreeEntry, TutorialSyncState,
 } from './types.js';
 
 /** How to join a room. */
@@ -22,14 +22,16 @@ export interface JoinOptions extends Abortable {
     everyStep?: boolean;
 }
 
-/** Which of the pending questions there are now. */
+/** Who leads, and which questions wait for an answer. */
 export interface Control {
     /** How often control has changed hands. */
     readonly epoch: number;
     /** Who leads: a key, or `null`. */
     readonly holder: string | null;
-    /** Offers to this member that wait for an answer. */
-    readonly offers: readonly { readonly offer: number; readonly from: string }[];
+    /** Why it is so. */
+    readonly cause: ControlCause;
+    /** The open offer that concerns this member: its own, or one that it may accept. `to` is whom it is for; without it, everybody. */
+    readonly offer: { readonly offer: number; readonly from: string; readonly to?: string | null } | null;
     /** To the leader: requests that wait for an answer. */
     readonly requests: readonly { readonly request: number; readonly from: string; readonly reason?: string | null }[];
 }
@@ -154,7 +156,7 @@ export class TutorialSync<S = TutorialSyncState> {
 
     /** Who leads, and which questions wait for an answer of this member's. */
     get control(): Control {
-        return { offers: [], requests: [], ...(JSON.parse(this.#raw.control) as Pick<Control, 'epoch' | 'holder'>) };
+        return { holder: null, offer: null, ...(JSON.parse(this.#raw.control) as Omit<Control, 'holder' | 'offer'>) };
     }
 
     /**
@@ -166,7 +168,7 @@ export class TutorialSync<S = TutorialSyncState> {
     }
 
     /**
-     * Follows while nobody leads.
+     * Follows: says that another may lead.
      * @throws {@link ControlError}
      */
     async follow({ signal }: Abortable = {}): Promise<void> {
@@ -218,7 +220,7 @@ export class TutorialSync<S = TutorialSyncState> {
         return value(run((cancelled) => this.#raw.offerControl(to, cancelled), signal));
     }
 
-    /** Takes the own offer back. */
+    /** Takes the own offer back; the promise of {@link offerControl} resolves as `withdrawn`. */
     async withdrawOffer(): Promise<void> {
         await run((cancelled) => this.#raw.withdrawOffer(cancelled));
     }
@@ -241,7 +243,7 @@ export class TutorialSync<S = TutorialSyncState> {
 
     /**
      * Asks for the lead. Resolves when this member leads.
-     * @throws {@link ControlError} `denied`, with the reason
+     * @throws {@link ControlError} `denied`, `unanswered`, `held` by the room's strategy, or another of its codes
      */
     async requestControl(reason?: string, { signal }: Abortable = {}): Promise<void> {
         await run((cancelled) => this.#raw.requestControl(reason, cancelled), signal);
@@ -264,7 +266,8 @@ export class TutorialSync<S = TutorialSyncState> {
     }
 
     /**
-     * Lets go of the lead: nobody has it then. `idle` also stops following.
+     * Lets go of the lead: nobody has it then. By `idle` everybody may choose anew, by `passive` everybody follows, and
+     * whoever asks gets it.
      * @throws {@link ControlError}
      */
     async releaseControl({ to = 'idle' }: { to?: 'idle' | 'passive' } = {}): Promise<void> {
@@ -303,8 +306,8 @@ export class TutorialSync<S = TutorialSyncState> {
     }
 
     /** Resolves when this member has left, with why. */
-    async left({ signal }: Abortable = {}): Promise<string> {
-        return run((cancelled) => this.#raw.left(cancelled), signal);
+    async left({ signal }: Abortable = {}): Promise<Left> {
+        return value(run((cancelled) => this.#raw.left(cancelled), signal));
     }
 
     /** As {@link leave}. */

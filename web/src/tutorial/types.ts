@@ -41,6 +41,11 @@ export interface Member {
     readonly presence: 'here' | 'healing';
 }
 
+/** Why control is where it is. */
+export type ControlCause =
+    | 'opened' | 'led' | 'followed' | 'offered' | 'requested' | 'returned' | 'released' | 'revoked' | 'lease_ended'
+    | 'holder_left' | 'denied' | 'restored';
+
 /** What became of an offer of control. */
 export interface OfferOutcome {
     readonly outcome: 'accepted' | 'declined' | 'expired' | 'withdrawn';

@@ -1,6 +1,6 @@
 // A room that is not there: it does at once what is asked of it, and tells what it was asked.
 import type { TutorialEvent } from '../../src/tutorial/events.js';
-import type { Member, OfferOutcome, Phase, TutorialSyncState } from '../../src/tutorial/types.js';
+import type { ControlCause, Member, OfferOutcome, Phase, TutorialSyncState } from '../../src/tutorial/types.js';
 import type { Room } from '../../pages/tutorial/room.js';
 import { outline, page } from './fixture.js';
 
@@ -11,7 +11,8 @@ export class Fake implements Room {
     state: TutorialSyncState | null = null;
     members: Member[] = [];
     holder: string | null = null;
-    offers: { offer: number; from: string }[] = [];
+    offer: { offer: number; from: string } | null = null;
+    cause: ControlCause = 'led';
     requests: { request: number; from: string; reason?: string }[] = [];
     asked: string[] = [];
     answer: OfferOutcome | 'never' = 'never';
@@ -19,7 +20,7 @@ export class Fake implements Room {
     readonly #queue: (TutorialEvent | undefined)[] = [];
 
     get control() {
-        return { epoch: 1, holder: this.holder, offers: this.offers, requests: this.requests };
+        return { epoch: 1, holder: this.holder, cause: this.cause, offer: this.offer, requests: this.requests };
     }
 
     content = {
@@ -52,16 +53,17 @@ export class Fake implements Room {
         this.tell({ type: 'state_updated', state: this.state });
     }
 
-    give(holder: string | null, why = 'accepted'): void {
+    give(holder: string | null, cause: ControlCause = 'offered'): void {
+        this.cause = cause;
         this.holder = holder;
         this.phase = holder === this.me ? 'active' : holder ? 'passive' : 'connected_idle';
         this.members = this.members.map((member) => ({ ...member, role: member.id === holder ? 'leader' : member.role === 'leader' ? 'follower' : member.role }));
-        this.tell({ type: 'control_changed', epoch: 2, holder, why });
+        this.tell({ type: 'control_changed', epoch: 2, holder, cause });
     }
 
     async lead() {
         this.asked.push('lead');
-        this.give(this.me, 'lead');
+        this.give(this.me, 'led');
     }
     sendState(state: TutorialSyncState) {
         this.asked.push(`send ${state.stepContent.index}${state.isShowingSolution ? 's' : ''}`);
@@ -78,13 +80,13 @@ export class Fake implements Room {
     }
     async acceptControl(offer: number) {
         this.asked.push(`accept ${offer}`);
-        this.offers = [];
-        this.give(this.me, 'accepted');
+        this.offer = null;
+        this.give(this.me, 'offered');
     }
     async declineControl(offer: number) {
         this.asked.push(`decline ${offer}`);
-        this.offers = [];
-        this.tell({ type: 'offer_ended', offer, why: 'declined' });
+        this.offer = null;
+        this.tell({ type: 'offer_ended', offer });
     }
     async requestControl(_?: string, { signal }: { signal?: AbortSignal | undefined } = {}) {
         this.asked.push('request');
@@ -94,12 +96,12 @@ export class Fake implements Room {
         this.asked.push(`grant ${request}`);
         const { from } = this.requests[0]!;
         this.requests = [];
-        this.give(from, 'granted');
+        this.give(from, 'requested');
     }
     async denyRequest(request: number) {
         this.asked.push(`deny ${request}`);
         this.requests = [];
-        this.tell({ type: 'request_ended', request, why: 'denied' });
+        this.tell({ type: 'request_ended', request });
     }
     async releaseControl() {
         this.asked.push('release');
@@ -113,6 +115,6 @@ export class Fake implements Room {
     }
     async leave() {
         this.asked.push('leave');
-        this.tell({ type: 'left', reason: 'local' });
+        this.tell({ type: 'left', reason: { code: 'by_itself', message: 'left the room' } });
     }
 }

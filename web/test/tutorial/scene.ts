@@ -29,7 +29,7 @@ const scenes: Record<string, () => void> = {
         fake.phase = 'connected_idle';
         fake.members = fake.members.map((member) => ({ ...member, role: member.role === 'leader' ? 'follower' : member.role }));
     },
-    offered() { fake.offers = [{ offer: 7, from: 'kAda7' }]; },
+    offered() { fake.offer = { offer: 7, from: 'kAda7' }; },
     asked() { lead(); fake.requests = [{ request: 3, from: 'kLinus3', reason: 'I have a question about step 4' }]; },
     observer() {},
     moderator() { fake.members = fake.members.map((each) => (each.id === me ? { ...each, moderator: true } : each)); },
@@ -39,5 +39,5 @@ const scenes: Record<string, () => void> = {
 scenes[scene]?.();
 const app = new App({ room: fake, id: 'a3f1c9de-0000-4000-8000-1234567890ab', link: 'https://signal.example.org/tutorial#a3f1c9de-0000-4000-8000-1234567890ab', observer: scene === 'observer', onLeave: () => {} });
 Object.assign(globalThis, { app, fake });
-void app.run().then((reason) => (document.body.dataset['left'] = reason));
+void app.run().then((reason) => (document.body.dataset['left'] = reason.code));
 if (scene === 'offering') void app.offer('kLinus3');
