@@ -3,7 +3,7 @@ import type { Left, TutorialEvent } from '../../src/tutorial/events.js';
 import type { Member, StepPage } from '../../src/tutorial/types.js';
 import { announce, toast } from './announce.js';
 import { changes } from './diff.js';
-import { $, Part, h } from './dom.js';
+import { $, Part, h, table } from './dom.js';
 import { dock, type Dock } from './dock.js';
 import { chooseSuccessor, panels } from './dialogs.js';
 import { keys } from './keys.js';
@@ -13,7 +13,7 @@ import { people } from './people.js';
 import type { Room } from './room.js';
 import { Pages, Steps, same, type Place } from './steps.js';
 
-const KIND = { section: 'Chapter', template: 'Exercise', solution: 'Solution', action: 'Step' } as const;
+const KIND = table({ section: 'Chapter', template: 'Exercise', solution: 'Solution', action: 'Step' });
 
 export interface AppOptions {
     readonly room: Room;
@@ -406,7 +406,7 @@ export class App {
         this.#clear();
         const summary = this.#steps?.at(place.index);
         const title = short(page.title || summary?.title || 'Untitled', 300);
-        const kind = place.solution ? 'solution' : (page.type in KIND ? page.type : 'action');
+        const kind = place.solution ? 'solution' : (KIND[page.type] ? page.type : 'action');
         const section = summary?.section && summary.section !== title ? short(summary.section, 120) : '';
         const body = h('div', { class: 'prose' });
         body.append(lesson(page.markdown, title, {

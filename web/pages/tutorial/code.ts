@@ -17,6 +17,8 @@ import typescript from 'highlight.js/lib/languages/typescript';
 import xml from 'highlight.js/lib/languages/xml';
 import yaml from 'highlight.js/lib/languages/yaml';
 
+import { table } from './dom.js';
+
 const languages = { bash, c, cpp, css, go, ini, java, javascript, json, markdown, python, rust, sql, typescript, xml, yaml };
 for (const [name, language] of Object.entries(languages)) hljs.registerLanguage(name, language);
 
@@ -30,12 +32,12 @@ export interface Token {
 }
 
 /** Names of files that have no ending that says it. */
-const NAMES: Record<string, string> = { dockerfile: 'bash', makefile: 'bash', 'cargo.lock': 'ini', '.gitignore': 'bash' };
-const ENDINGS: Record<string, string> = {
+const NAMES = table({ dockerfile: 'bash', makefile: 'bash', 'cargo.lock': 'ini', '.gitignore': 'bash' });
+const ENDINGS = table({
     h: 'c', hpp: 'cpp', cc: 'cpp', mjs: 'javascript', cjs: 'javascript', jsx: 'javascript', mts: 'typescript', tsx: 'typescript',
     toml: 'ini', cfg: 'ini', html: 'xml', svg: 'xml', vue: 'xml', svelte: 'xml', yml: 'yaml', py: 'python', rs: 'rust', sh: 'bash', zsh: 'bash',
     md: 'markdown', scss: 'css', js: 'javascript', ts: 'typescript', jsonc: 'json',
-};
+});
 
 /** The language of a file, if it is one that is known here. */
 export function languageOf(path: string): string | undefined {
@@ -51,7 +53,7 @@ export function known(name: string | undefined): string | undefined {
     return language && hljs.getLanguage(language) ? language : undefined;
 }
 
-const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', '#x27': "'" };
+const ENTITIES = table({ amp: '&', lt: '<', gt: '>', quot: '"', '#x27': "'" });
 
 /** The lines of a text, each as tokens; joined they are the text again. */
 export function tokens(text: string, language: string | undefined): Token[][] {

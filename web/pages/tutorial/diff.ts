@@ -1,7 +1,7 @@
 // A step's changes: unified diffs as tables.
 import type { FileChange } from '../../src/tutorial/types.js';
 import { languageOf, nodes, tokens, type Token } from './code.js';
-import { h, icon } from './dom.js';
+import { h, icon, table } from './dom.js';
 
 interface Line {
     readonly sign: ' ' | '+' | '-';
@@ -88,7 +88,7 @@ function row(line: Line): HTMLElement {
         h('td', { class: 'text' }, said && h('span', { class: 'hidden', text: said }), ...nodes(line.tokens ?? [{ text: line.text, kind: '' }], line.from, line.to)));
 }
 
-function table(file: FileChange): HTMLElement {
+function lines(file: FileChange): HTMLElement {
     const hunks = parse(file.diff ?? '');
     const language = languageOf(file.path);
     const body = h('tbody');
@@ -111,10 +111,11 @@ function table(file: FileChange): HTMLElement {
     return h('div', {}, box, more);
 }
 
-const STATUS = { added: 'new', modified: 'changed', deleted: 'deleted', renamed: 'moved' } as const;
+const STATUS = table({ added: 'new', modified: 'changed', deleted: 'deleted', renamed: 'moved' });
 
 /** A path that may break where a reader would break it. */
-function path(text: string): (Node | string)[] {
+function path(full: string): (Node | string)[] {
+    const text = full.length > 240 ? `…${full.slice(-239)}` : full;
     const at = text.lastIndexOf('/') + 1;
     return [h('span', { class: 'folder' }, ...text.slice(0, at).split(/(?<=\/)/).flatMap((part) => [part, h('wbr')])), h('b', { text: text.slice(at) })];
 }
@@ -126,13 +127,13 @@ function change(file: FileChange): HTMLElement {
     const details = h('details', { class: 'file', open: size <= 400 || Boolean(why) },
         h('summary', {},
             icon('next'),
-            h('span', { class: 'path' }, ...(file.oldPath && file.oldPath !== file.path ? [h('span', { class: 'folder', text: `${file.oldPath} → ` })] : []), ...path(file.path)),
-            h('span', { class: `status ${file.status}`, text: STATUS[file.status] ?? 'changed' }),
+            h('span', { class: 'path' }, ...(file.oldPath && file.oldPath !== file.path ? [h('span', { class: 'folder', text: `${file.oldPath.slice(-240)} → ` })] : []), ...path(file.path)),
+            h('span', { class: `status ${STATUS[file.status] ? file.status : ''}`, text: STATUS[file.status] ?? 'changed' }),
             !why && h('span', { class: 'counts' },
                 h('span', { class: 'plus', text: `+${file.additions}` }), h('span', { class: 'hidden', text: ' lines, ' }),
                 h('span', { class: 'minus', text: `−${file.deletions}` }), h('span', { class: 'hidden', text: ' lines' }))));
     const fill = () => {
-        if (details.open && details.childElementCount === 1) details.append(why ? h('p', { class: 'why', text: why }) : table(file));
+        if (details.open && details.childElementCount === 1) details.append(why ? h('p', { class: 'why', text: why }) : lines(file));
     };
     details.addEventListener('toggle', fill);
     fill();

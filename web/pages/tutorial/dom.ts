@@ -3,6 +3,9 @@
 type Props = Record<string, unknown> & { on?: Record<string, (event: never) => void> };
 export type Child = Node | string | number | false | null | undefined;
 
+/** A table for looking up what a stranger wrote: it has what is in it, and nothing that every object has. */
+export const table = <V>(entries: Record<string, V>): Readonly<Partial<Record<string, V>>> => Object.assign(Object.create(null) as object, entries);
+
 /** An element; `on` are listeners, `text` its text, everything else attributes, of which `true` is an empty one and `false` none. */
 export function h<K extends keyof HTMLElementTagNameMap>(tag: K, props: Props = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
     const element = document.createElement(tag);

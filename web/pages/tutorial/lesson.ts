@@ -4,7 +4,7 @@ import { Marked } from 'marked';
 
 import type { FileContent } from '../../src/tutorial/types.js';
 import { known, nodes, tokens } from './code.js';
-import { h } from './dom.js';
+import { h, table } from './dom.js';
 
 const marked = new Marked({ gfm: true, async: false });
 
@@ -29,9 +29,9 @@ export interface Around {
     dispose: (end: () => void) => void;
 }
 
-const IMAGES: Record<string, string> = {
+const IMAGES = table({
     png: 'image/png', jpg: 'image/jpeg', jpeg: 'image/jpeg', gif: 'image/gif', webp: 'image/webp', avif: 'image/avif', svg: 'image/svg+xml',
-};
+});
 
 /** The text as nodes, without its first heading where that only repeats `title`. */
 export function lesson(text: string, title: string, around: Around): DocumentFragment {

@@ -1,10 +1,11 @@
 // The list of steps, with its chapters.
 import type { App } from './app.js';
-import { avatar, h, type Child } from './dom.js';
+import { $, avatar, h, type Child } from './dom.js';
 import { same, type Steps } from './steps.js';
 
 export function stepList(app: App, steps: Steps): Child[] {
     const [place, led] = [app.place, app.led];
+    const kinds = ['section', 'template', 'solution', 'action'];
     const list = h('ol', { class: 'steps' });
     for (const step of steps.outline.steps) {
         const here = steps.place(step.index);
@@ -12,11 +13,11 @@ export function stepList(app: App, steps: Steps): Child[] {
         const shown = same(here, place) || (solution && same({ ...here, solution: true }, place));
         const leads = same(here, led);
         const title = step.title || 'Untitled';
-        list.append(h('li', { class: `${step.type}${shown ? ' shown' : ''}${leads ? ' led' : ''}` },
+        list.append(h('li', { class: `${kinds.includes(step.type) ? step.type : ''}${shown ? ' shown' : ''}${leads ? ' led' : ''}` },
             h('button', { type: 'button', 'data-key': `step-${step.index}`, 'aria-current': shown ? 'step' : null, on: { click: () => {
                 app.go(here);
                 document.dispatchEvent(new Event('panel-done'));
-                document.querySelector<HTMLElement>('#article h1')?.focus({ preventScroll: true });
+                $('article').focus({ preventScroll: true });
             } } },
                 h('span', { class: 'number', text: step.index + 1 }),
                 h('span', { class: 'title', text: solution ? 'Solution' : title }),

@@ -1,7 +1,7 @@
 // The page /tutorial: finds the room, joins it, and shows it until it is over.
 import { Client, EverlinkError, Identity, TutorialSync, load, parseLink } from '../../src/tutorial/index.js';
 import { App } from './app.js';
-import { $ } from './dom.js';
+import { $, table } from './dom.js';
 
 /** The server that this page came from, beneath a path if it is. */
 const SIGNALING = new URL('.', location.href).href.replace(/\/$/, '');
@@ -26,7 +26,7 @@ const kept = {
 };
 
 /** What to do about what went wrong, in the words of this page. Anything else says it itself. */
-const WORDS: Record<string, string> = {
+const WORDS = table({
     'service-not-found': 'There is no such room now. A room is there for as long as its host is: ask for a new link, or try again in a moment.',
     'not-found': 'There is no such room now. A room is there for as long as its host is: ask for a new link, or try again in a moment.',
     unreachable: 'The host of the room cannot be reached. Perhaps it has just left, or a firewall is in the way. Try again.',
@@ -37,10 +37,10 @@ const WORDS: Record<string, string> = {
     version: 'The host speaks another version of everlink. Reload this page; if that does not help, the host has to be updated.',
     'no-webrtc': 'This browser has no WebRTC, or it is switched off: try another, such as Firefox, Chromium or Safari.',
     impersonation: 'Somebody else answered in the name of this room. Do not trust this server.',
-};
+});
 
 /** Why a room is over, in the words of this page. Anything else says it itself. */
-const OVER: Record<string, string> = {
+const OVER = table({
     by_itself: 'You have left the room.',
     by_host: 'The room is closed: its host has ended it.',
     closed: 'The room is closed: its host has ended it.',
@@ -48,7 +48,7 @@ const OVER: Record<string, string> = {
     host_gone: 'The room is gone, and its host with it.',
     removed: 'The host has removed you from the room.',
     displaced: 'You have joined this room again somewhere else, and that took your place.',
-};
+});
 
 class Told extends Error {}
 

@@ -2,9 +2,9 @@
 import type { Member } from '../../src/tutorial/types.js';
 import { toast } from './announce.js';
 import type { App } from './app.js';
-import { $, avatar, h, icon, type Child } from './dom.js';
+import { $, avatar, h, icon, table, type Child } from './dom.js';
 
-const ORDER = { leader: 0, moderator: 1, follower: 2, observer: 3 };
+const ORDER = table({ leader: 0, moderator: 1, follower: 2, observer: 3 });
 
 export function people(app: App, members: readonly Member[], link: string | undefined): Child[] {
     const { me, holder } = app.room;

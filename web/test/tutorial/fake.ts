@@ -23,7 +23,7 @@ export class Fake implements Room {
         return { epoch: 1, holder: this.holder, cause: this.cause, offer: this.offer, requests: this.requests };
     }
 
-    content = {
+    content: Room['content'] = {
         outline: async () => outline,
         step: async (index: number, solution = false) => page(index, solution),
         file: async (_: number, path: string) => Promise.reject(new Error(`no ${path}`)),

@@ -1,33 +1,14 @@
 // Takes pictures of the page over rooms that are not there: `node tutorial/look.mjs OUT [NAME…]`.
-import { createServer } from 'node:http';
 import { mkdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
-import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
+import { stage } from './stage.mjs';
+
 const [out, ...only] = process.argv.slice(2);
 mkdirSync(out, { recursive: true });
-const root = join(out, 'page');
-const built = spawnSync('node', [join(here, '../../pages/build.mjs'), join(root, 'tutorial'), join(here, 'scene.ts')], { stdio: 'inherit' });
-if (built.status !== 0) process.exit(1);
-
-const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types dompurify";
-const types = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2', '.html': 'text/html' };
-const server = createServer(async (request, response) => {
-    const { pathname } = new URL(request.url, 'http://x');
-    const path = pathname === '/tutorial' ? '/tutorial/index.html' : pathname;
-    try {
-        response.writeHead(200, { 'content-type': types[extname(path)] ?? 'application/octet-stream', 'content-security-policy': policy }).end(await readFile(join(root, path)));
-    } catch {
-        response.writeHead(404).end();
-    }
-});
-await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-const url = `http://127.0.0.1:${server.address().port}/tutorial`;
+const { url, end } = await stage(join(out, 'page'));
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] });
 const shots = [
     ['wide-following', 'following', 1440, 900, 'light'], ['wide-leading', 'leading', 1440, 900, 'dark'], ['wide-dark', 'following', 1600, 1000, 'dark'],
@@ -59,4 +40,4 @@ for (const [name, scene, width, height, colorScheme, more] of shots) {
     await context.close();
 }
 await browser.close();
-server.close();
+await end();

@@ -2,6 +2,7 @@
 import { App } from '../../pages/tutorial/app.js';
 import type { Member } from '../../src/tutorial/types.js';
 import { Fake } from './fake.js';
+import { hostile } from './hostile.js';
 
 const scene = new URLSearchParams(location.search).get('scene') ?? 'following';
 const fake = new Fake();
@@ -34,6 +35,7 @@ const scenes: Record<string, () => void> = {
     observer() {},
     moderator() { fake.members = fake.members.map((each) => (each.id === me ? { ...each, moderator: true } : each)); },
     first() { fake.at(0); },
+    hostile() { fake.content = hostile; fake.members = [...fake.members, member('kEvil', '<img src=x onerror="globalThis.hacked=20">\u202e')]; fake.requests = []; fake.at(0); },
     empty() { fake.state = null; fake.holder = null; fake.phase = 'connected_idle'; fake.members = [member(me, undefined)]; },
 };
 scenes[scene]?.();
