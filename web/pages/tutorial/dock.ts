@@ -38,8 +38,8 @@ export function dock(view: Dock, app: App): Child[] {
     const who = {
         leading: () => [h('b', { text: 'You lead' }), h('span', { text: view.followers === 0 ? 'Nobody else is here yet' : view.followers === 1 ? 'One other is here' : `${view.followers} others are here` })],
         following: () => [
-            h('b', { text: `${view.leader} leads` }),
-            h('span', { text: view.holderHealing ? 'Connection lost, the lead is kept for a while' : view.away ? `At ${step(view.led)}; you are not` : view.observer ? 'You are watching' : 'You follow' }),
+            h('b', { text: `${view.away ? first(view.leader) : view.leader} leads` }),
+            h('span', { text: view.holderHealing ? 'Connection lost, the lead is kept for a while' : view.away ? `At ${step(view.led)}` : view.observer ? 'You are watching' : 'You follow' }),
         ],
         idle: () => [h('b', { text: 'Nobody leads' }), h('span', { text: view.observer ? 'You are watching' : 'Look around, or take the lead' })],
     }[role]();

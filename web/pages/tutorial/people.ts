@@ -18,7 +18,7 @@ export function people(app: App, members: readonly Member[], link: string | unde
         const healing = member.presence === 'healing';
         const own = member.id === me;
         const name = own ? (mine?.name?.trim() || 'You') : app.name(member.id);
-        const is = [leads ? 'leads' : member.role === 'observer' ? 'watches' : 'follows', member.moderator && 'moderator', healing && 'reconnecting'].filter(Boolean).join(', ');
+        const is = [leads ? 'leads' : member.role === 'observer' ? 'watches' : holder ? 'follows' : 'is here', member.moderator && 'moderator', healing && 'reconnecting'].filter(Boolean).join(', ');
         const act = leads && !own && mine?.moderator
             ? h('button', { type: 'button', class: 'small', 'data-key': `revoke-${member.id}`, text: 'Take the lead', title: `Take the lead from ${name}`, on: { click: () => void app.revoke(me) } })
             : app.leads && !own && member.role !== 'observer'
