@@ -30,6 +30,7 @@ use crate::signaling::caller::Caller;
 use crate::signaling::dial::SignaledDialer;
 use crate::signaling::host::{Host, HostConfig};
 use crate::signaling::subscription::Subscription;
+use crate::store::Store;
 use crate::signaling::{
     Claim, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid, Signaling,
     SignalingError, Username,
@@ -108,6 +109,11 @@ impl Client {
     /// Whose client it is.
     pub fn public_key(&self) -> PublicKey {
         self.inner.identity.public_key()
+    }
+
+    /// Where its sessions outlive the process.
+    pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
+        self.inner.resuming.store()
     }
 
     /// Takes or renews a username for this identity, for 365 days.

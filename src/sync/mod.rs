@@ -6,6 +6,8 @@
 
 mod request;
 mod stream;
+#[cfg(feature = "tutorial")]
+pub mod tutorial;
 
 pub use self::request::{Request, RequestError, RequestProtocolError, Requester, Responder, ResponderError};
 pub use self::stream::{DurableReadHalf, DurableStream, DurableWriteHalf, StreamError};

@@ -24,6 +24,8 @@ mod serve;
 mod soak;
 mod stop;
 mod transfer;
+#[allow(dead_code)]
+mod tutorial;
 mod whoami;
 
 use std::process::ExitCode;

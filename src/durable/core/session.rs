@@ -218,6 +218,11 @@ impl Session {
         }
     }
 
+    /// The key of this side.
+    pub(crate) fn own_key(&self) -> PublicKey {
+        self.identity.public_key()
+    }
+
     pub(crate) fn id(&self) -> SessionId {
         self.id
     }

@@ -1,0 +1,4 @@
+//! `everlink tutorial`.
+
+pub mod checkout;
+pub mod repository;
