@@ -288,7 +288,7 @@ impl Client {
             config.connect_timeout,
             seed,
         );
-        let target = bytes::Bytes::from(serde_json::to_vec(&target).unwrap_or_default());
+        let target = bytes::Bytes::from(crate::signaling::wire::target(&target));
         let (mut session, taken, failure) = inner.resuming.dial(target, config, seed);
         session.set_incarnation(runtime::random());
         let store = inner.resuming.store().cloned();
