@@ -30,11 +30,11 @@ use crate::signaling::caller::Caller;
 use crate::signaling::dial::SignaledDialer;
 use crate::signaling::host::{Host, HostConfig};
 use crate::signaling::subscription::Subscription;
-use crate::store::Store;
 use crate::signaling::{
     Claim, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid, Signaling,
     SignalingError, Username,
 };
+use crate::store::Store;
 
 /// Exposes services and connects to them, in the name of one identity.
 ///

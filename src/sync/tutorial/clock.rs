@@ -52,7 +52,8 @@ mod tests {
     #[allow(clippy::disallowed_methods)]
     fn it_goes_on_in_sleep_and_never_back() {
         let start = Instant::now() + Duration::from_secs(3600);
-        let at = |mono: u64, wall: u64| WallClock { at: start + Duration::from_secs(mono), millis: wall * 1000 };
+        let at =
+            |mono: u64, wall: u64| WallClock { at: start + Duration::from_secs(mono), millis: wall * 1000 };
         let mut clock = SleepProofClock::new(at(0, 1000));
         let mut passed = |mono, wall| (clock.advance(at(mono, wall)).at - start).as_secs_f64().round();
         assert_eq!(passed(10, 1010), 10.0);

@@ -107,6 +107,9 @@ pub enum RoomError {
     /// A setting that makes no sense.
     #[error("{0}")]
     BadConfig(&'static str),
+    /// The host's own membership did not come about: the room is full.
+    #[error(transparent)]
+    Join(Box<JoinError>),
     /// The host is a member already.
     #[error("the host's own membership was taken before: clone that handle")]
     AlreadyJoined,

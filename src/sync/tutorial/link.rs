@@ -10,8 +10,7 @@ use crate::signaling::ServiceUuid;
 /// ```
 /// use everlink::tutorial::TutorialLink;
 ///
-/// # let uuid = "TUTORIAL_UUID";
-/// # let uuid = everlink::signaling::ServiceUuid::from_bytes([7; 32]);
+/// let uuid: everlink::signaling::ServiceUuid = "0b7f7e6e-6e1c-8f3a-9b1e-2f5a8c1d4e70".parse()?;
 /// let link = TutorialLink { server: Some("https://example.org".into()), room: uuid };
 /// assert_eq!(link.to_string(), format!("everlink://{uuid}?server=https%3A%2F%2Fexample.org"));
 /// assert_eq!(link.web().as_deref(), Some(format!("https://example.org/tutorial#{uuid}").as_str()));
@@ -71,7 +70,8 @@ impl FromStr for TutorialLink {
         }
         if let Some((page, uuid)) = text.split_once('#') {
             let page = page.split('?').next().unwrap_or(page).trim_end_matches('/');
-            let server = page.strip_suffix("/tutorial").filter(|server| is_server(server)).ok_or(ParseLinkError)?;
+            let server =
+                page.strip_suffix("/tutorial").filter(|server| is_server(server)).ok_or(ParseLinkError)?;
             return Ok(Self { server: Some(server.into()), room: room(uuid)? });
         }
         Ok(Self { server: None, room: room(text)? })
@@ -80,7 +80,9 @@ impl FromStr for TutorialLink {
 
 fn is_server(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    host.is_some_and(|host| !host.is_empty() && !host.contains(|char: char| char.is_whitespace() || char.is_control()))
+    host.is_some_and(|host| {
+        !host.is_empty() && !host.contains(|char: char| char.is_whitespace() || char.is_control())
+    })
 }
 
 /// As in the query of an address.
@@ -117,11 +119,24 @@ mod tests {
 
     #[test]
     fn what_is_no_link_is_refused() {
-        for bad in ["", "everlink://", "everlink://x", "https://example.org/tutorial#", "https://example.org/try#x", "#", "%"] {
+        for bad in [
+            "",
+            "everlink://",
+            "everlink://x",
+            "https://example.org/tutorial#",
+            "https://example.org/try#x",
+            "#",
+            "%",
+        ] {
             assert_eq!(bad.parse::<TutorialLink>(), Err(ParseLinkError), "{bad}");
         }
-        let uuid = ServiceUuid::from_bytes([7; 32]);
-        for bad in ["everlink://{}?server=%", "everlink://{}?server=file%3A%2F%2Fx", "everlink://{}?server=%ff", "ftp://x/tutorial#{}"] {
+        let uuid: ServiceUuid = "0b7f7e6e-6e1c-8f3a-9b1e-2f5a8c1d4e70".parse().unwrap();
+        for bad in [
+            "everlink://{}?server=%",
+            "everlink://{}?server=file%3A%2F%2Fx",
+            "everlink://{}?server=%ff",
+            "ftp://x/tutorial#{}",
+        ] {
             let bad = bad.replace("{}", &uuid.to_string());
             assert_eq!(bad.parse::<TutorialLink>(), Err(ParseLinkError), "{bad}");
         }

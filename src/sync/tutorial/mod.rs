@@ -1,11 +1,17 @@
 //! Tutorials that one leads and the others follow.
+mod clock;
 mod content;
 mod control;
 mod core;
 mod error;
 mod events;
+mod link;
 mod phase;
+mod pipe;
+mod room;
+mod rooms;
 mod state;
+mod sync;
 
 pub use self::content::*;
 pub use self::control::{
@@ -16,5 +22,9 @@ pub use self::error::{
     ControlError, JoinError, Left, MAX_NAME, MAX_REASON, Refusal, RoomClosed, RoomError, StateError,
 };
 pub use self::events::{Rejected, RoomEvent, TutorialEvent};
+pub use self::link::{ParseLinkError, TutorialLink};
 pub use self::phase::Phase;
+pub use self::room::{RoomConfig, RoomInfo, TutorialRoom};
+pub use self::rooms::{RoomsStats, TutorialRooms};
 pub use self::state::{StepContent, StepType, TutorialSyncState};
+pub use self::sync::{JoinConfig, Steps, TutorialState, TutorialSync};

@@ -13,15 +13,13 @@ use crate::message::Utf8Bytes;
 
 /// The channel of members and their room.
 pub(super) const LABEL: &str = "everlink.tutorial/1";
-/// The channel on which members ask for the tutorial's content.
-pub(super) const CONTENT_LABEL: &str = "everlink.tutorial.content/1";
 
 /// Nothing is dropped but what is superseded; whoever falls behind by as much is out.
 pub(super) fn channel_config() -> ChannelConfig {
     let mut queue = QueueConfig::lossless();
     queue.max_messages = 4096;
     queue.when_full = WhenFull::Reject;
-    ChannelConfig::queue(queue).priority(Priority::Control)
+    ChannelConfig { queue: Some(queue), ..ChannelConfig::priority(Priority::Control) }
 }
 
 /// There is no room for what is to be said, or nobody to hear it.

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use self::driver::Ways;
 pub use self::steps::Steps;
 use super::clock::SleepProofClock;
+use super::content::{CONTENT_LABEL, ContentClient, ContentError, ContentErrorCode};
 use super::control::{ControlView, Member, OfferOutcome, ReleaseTo, Ticket};
 use super::core::{Answer, AskId, Link, MemberMachine, MemberOutput, Outgoing, RawEvent};
 use super::error::{ControlError, JoinError, Left, MAX_NAME, MAX_REASON, Refusal, StateError};
@@ -23,7 +24,7 @@ use super::phase::Phase;
 use super::pipe::{self, Blocked};
 use super::state::TutorialSyncState;
 use crate::client::Client;
-use crate::config::{ConnectionConfig, SessionLost};
+use crate::config::{ChannelConfig, ConnectionConfig, QueueConfig, SessionLost};
 use crate::durable::{ChannelSender, DurableConnection, EventSource, Events};
 use crate::identity::PublicKey;
 use crate::message::Utf8Bytes;
@@ -127,6 +128,8 @@ struct Shared<S: TutorialState> {
     left: watch::Sender<Option<Left>>,
     way: Way,
     connection: Option<DurableConnection>,
+    /// Made when first needed.
+    content: Mutex<Option<ContentClient>>,
 }
 
 struct Inner<S> {
@@ -234,6 +237,7 @@ impl<S: TutorialState> TutorialSync<S> {
             left: watch::Sender::new(None),
             way,
             connection,
+            content: Mutex::new(None),
         });
         shared.command(|_, _| ());
         let task = runtime::spawn(drive(shared.clone()));
@@ -533,6 +537,28 @@ impl<S: TutorialState> TutorialSync<S> {
         let left = left.wait_for(Option::is_some).await;
         // The sender is in `self`.
         left.ok().and_then(|left| left.clone()).unwrap_or(Left::ByItself)
+    }
+
+    /// Asks the host about the tutorial itself: its steps, their text and files.
+    ///
+    /// # Errors
+    /// [`ContentErrorCode::Unavailable`] for the host's own membership, which has the content without asking, and
+    /// [`ContentErrorCode::Closed`] when this member is out of the room.
+    pub fn content(&self) -> Result<ContentClient, ContentError> {
+        let shared = self.shared();
+        let Some(connection) = &shared.connection else {
+            let here = "the host has the content itself";
+            return Err(ContentError::new(ContentErrorCode::Unavailable, here));
+        };
+        let mut content = shared.content.lock().expect("no panic while locked");
+        if let Some(content) = &*content {
+            return Ok(content.clone());
+        }
+        let config = ChannelConfig::queue(QueueConfig::lossless());
+        let channel = connection.open_channel_with(CONTENT_LABEL, config);
+        let channel =
+            channel.map_err(|error| ContentError::new(ContentErrorCode::Closed, error.to_string()))?;
+        Ok(content.insert(ContentClient::new(channel)).clone())
     }
 
     /// The connection that the membership is over; none for the host's own.

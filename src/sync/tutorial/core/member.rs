@@ -215,6 +215,7 @@ impl MemberMachine {
         &self.members
     }
 
+    #[cfg(test)]
     pub(crate) fn state(&self) -> Option<(u64, &Utf8Bytes)> {
         self.state.as_ref().map(|(rev, state)| (*rev, state))
     }

@@ -57,7 +57,9 @@ pub(super) async fn drive<S: TutorialState>(shared: Arc<Shared<S>>, mut ways: Wa
         };
         match input {
             Input::Said(text) => shared.command(|inner, now| inner.machine.handle_frame(&text, now)),
-            Input::Ended(left) => shared.command(|inner, now| inner.machine.handle_link(Link::Ended(left), now)),
+            Input::Ended(left) => {
+                shared.command(|inner, now| inner.machine.handle_link(Link::Ended(left), now))
+            }
             Input::Link(link) => shared.command(|inner, now| inner.machine.handle_link(link, now)),
             Input::Time => shared.command(|inner, now| inner.machine.handle_timeout(now)),
             Input::Nothing => {}
