@@ -44,7 +44,7 @@ export interface RawRoom {
     link(server: string): string;
     info(): string;
     members(): string;
-    sync(): RawTutorial;
+    sync(options: string, cancelled: Cancelled): Promise<RawTutorial>;
     setRole(member: string, role: string): void;
     remove(member: string): void;
     events(): RawEvents;

@@ -4,8 +4,8 @@ import * as glue from '../glue.js';
 import type { Abortable } from '../options.js';
 import './errors.js';
 import type { RoomEvent } from './events.js';
-import type { RawRoom, TutorialGlue } from './raw.js';
-import { TutorialSync, parsed } from './sync.js';
+import type { RawRoom, RawTutorial, TutorialGlue } from './raw.js';
+import { TutorialSync, parsed, type JoinOptions } from './sync.js';
 import type { Member, Role, TutorialSyncState } from './types.js';
 
 /** What happens when somebody asks for the lead while another has it. */
@@ -15,8 +15,11 @@ export type ConflictStrategy = 'first_come_first_served' | 'deny_both' | 'user_c
 export interface RoomOptions extends Abortable {
     /** The owner's name at the server; claimed if it is free. */
     user: string;
-    /** What the others see of the host. */
-    name?: string;
+    /**
+     * The room's service, such as `class@1.0.0`. Default: one that nobody can guess. The same one again, by a client with the same
+     * store, goes on with the room of before.
+     */
+    service?: string;
     /** Facts listed with a public room. */
     metadata?: Record<string, unknown>;
     /** Whether it is listed. Default false: who has the link finds it. */
@@ -36,7 +39,22 @@ export interface RoomOptions extends Abortable {
 /** Facts about a room. */
 export interface RoomInfo {
     readonly id: string;
-    readonly [fact: string]: unknown;
+    /** Milliseconds since 1970, as the others. */
+    readonly createdAt: number;
+    /** When it closes if nobody does anything. */
+    readonly expiresAt: number;
+    readonly lastActivity: number;
+    /** How many. */
+    readonly members: number;
+    /** Who leads. */
+    readonly active: string | null;
+    /** How often control has changed hands. */
+    readonly epoch: number;
+    /** How many states were shown. */
+    readonly states: number;
+    readonly metadata: Record<string, unknown>;
+    /** Why it is closed, if it is: `by_host`, `expired`, `host_gone`. */
+    readonly closed: string | null;
 }
 
 /**
@@ -45,7 +63,7 @@ export interface RoomInfo {
  * ```js
  * const room = await TutorialRoom.open(client, { user: 'ada', maxMembers: 10 });
  * console.log(room.link('https://signal.example.org'));
- * const me = room.sync();
+ * const me = await room.sync({ name: 'Ada' });
  * await me.lead();
  * ```
  */
@@ -88,10 +106,11 @@ export class TutorialRoom<S = TutorialSyncState> {
 
     /**
      * The host's own membership. Once.
-     * @throws {@link RoomError}
+     * @throws {@link RoomError} `already-joined`
      */
-    sync(): TutorialSync<S> {
-        return new TutorialSync<S>(guard(() => this.#raw.sync()));
+    async sync({ signal, ...options }: JoinOptions = {}): Promise<TutorialSync<S>> {
+        const joined = run<RawTutorial>((cancelled) => this.#raw.sync(JSON.stringify(options), cancelled), signal);
+        return new TutorialSync<S>(await joined);
     }
 
     /** Makes a member an observer, a follower or a moderator. */
