@@ -1,90 +1,19 @@
 // Rooms as people use them: a terminal that hosts, and the page /tutorial in Chromium.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { execFile } from 'node:child_process';
+import { copyFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { Native, browser, directory, profile, scoped, web } from './harness.mjs';
+import { browser, profile, scoped, signaling, web } from './harness.mjs';
+import { at, button, host, join, open, role } from './tutorial/room.mjs';
 
 const settings = { timeout: 120_000 };
-
-/** A repository of commits: each a subject and its files. */
-function repository(scope, commits) {
-    const path = directory(scope);
-    const git = (...args) => {
-        const run = spawnSync('git', ['-C', path, '-c', 'user.name=Ada', '-c', 'user.email=ada@example.org', '-c', 'core.quotePath=false', ...args], {
-            env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1' },
-        });
-        assert.equal(run.status, 0, String(run.stderr));
-    };
-    git('init', '--quiet', '--initial-branch=gitorial');
-    for (const [subject, files] of commits) {
-        for (const [name, text] of Object.entries(files)) {
-            mkdirSync(dirname(join(path, name)), { recursive: true });
-            writeFileSync(join(path, name), text);
-        }
-        git('add', '--all');
-        git('commit', '--quiet', '--allow-empty', '-m', subject);
-    }
-    return path;
-}
-
-const STEPS = [
-    ['section: A greeting', { 'README.md': '# A greeting\n\nWe write a program that **greets**.\n' }],
-    ['action: Set up', { 'README.md': '# Set up\n\n- `src/main.rs`\n', 'src/main.rs': 'fn main() {}\n' }],
-    ['template: Say hello', { 'README.md': '# Say hello\n\nGreet the world.\n', 'src/main.rs': 'fn main() {\n    // TODO\n}\n' }],
-    ['solution: Say hello', { 'src/main.rs': 'fn main() {\n    println!("Hello!");\n}\n' }],
-    ['action: Run it', { 'README.md': '# Run it\n\nBy `cargo run`.\n' }],
-    ['section: The end', { 'README.md': '# The end\n\nWell done.\n' }],
-];
-
-/** A server with the page, and a terminal that hosts. */
-async function host(scope, { steps = STEPS, args = [] } = {}) {
-    const serve = new Native(scope, 'serve', '--listen', '127.0.0.1:0', '--web', join(web, 'dist'));
-    const server = await serve.line((line) => /listening on (http\S+)/.exec(line)?.[1]);
-    const terminal = new Native(scope, 'tutorial', 'host', repository(scope, steps), '--server', server, '--name', 'Ada', '--json', ...args);
-    const told = (event, right = () => true) => terminal.line((line) => {
-        const said = JSON.parse(line);
-        return said.event === event && right(said) && said;
-    });
-    const { uuid, web: address } = await told('room');
-    await told('leader', ({ you }) => you);
-    return { server, uuid, url: address, terminal, told, say: (text) => terminal.process.stdin.write(`${text}\n`) };
-}
-
-/** Opens the page; gives it with what was wrong about it. */
-async function open(context, url) {
-    const page = await context.newPage();
-    page.wrong = [];
-    page.on('pageerror', (error) => page.wrong.push(error.message));
-    page.on('console', (message) => message.type() === 'error' && !message.location().url.includes('/v1/') && page.wrong.push(message.text()));
-    page.on('request', (request) => {
-        const { origin, protocol } = new URL(request.url());
-        if (!/^(blob|data):/.test(protocol) && origin !== new URL(url).origin) page.wrong.push(`asked ${request.url()}`);
-    });
-    await page.goto(url);
-    return page;
-}
-
-async function join_(page, name, { observer = false } = {}) {
-    await page.getByLabel(/Your name/).fill(name);
-    if (observer) await page.getByLabel('Only watch').check();
-    await page.getByRole('button', { name: 'Join' }).click();
-    await role(page, undefined);
-    return page;
-}
-
-/** Waits until the page is in the room, and is this in it. */
-const role = (page, is) => page.waitForFunction((is) => document.body.dataset.view === 'room' && (!is || document.body.dataset.role === is), is, { timeout: 30_000 });
-const at = (page, place) => page.waitForFunction((place) => document.querySelector('#article').dataset.place === place, place, { timeout: 20_000 });
-const button = (page, name) => page.getByRole('button', { name, exact: true });
 const epoch = (page) => page.evaluate(() => globalThis.everlinkTutorial.sync.epoch);
 const me = (page) => page.evaluate(() => globalThis.everlinkTutorial.sync.me);
 
 test('a terminal leads and a page follows; the lead goes to the page and back', settings, scoped(async (scope) => {
     const { url, told, say } = await host(scope);
-    const page = await join_(await open(await profile(scope, await browser(scope)), url), 'Grace');
+    const page = await join(await open(await profile(scope, await browser(scope)), url), 'Grace');
     await role(page, 'following');
     await page.getByText('Ada leads', { exact: true }).waitFor();
     await at(page, '0');
@@ -125,7 +54,7 @@ test('a terminal leads and a page follows; the lead goes to the page and back', 
 
 test('who leads is asked for the lead, and says yes or no', settings, scoped(async (scope) => {
     const { url, told, say } = await host(scope, { args: ['--strategy', 'ask'] });
-    const page = await join_(await open(await profile(scope, await browser(scope)), url), 'Grace');
+    const page = await join(await open(await profile(scope, await browser(scope)), url), 'Grace');
     await button(page, 'Ask to lead').click();
     await told('request', ({ name }) => name === 'Grace');
     say('decline');
@@ -151,7 +80,7 @@ test('who leads is asked for the lead, and says yes or no', settings, scoped(asy
 test('a link that is cut for a while: shown, the lead kept, and only the newest step sent', settings, scoped(async (scope) => {
     const { url, told, say, terminal } = await host(scope);
     const context = await profile(scope, await browser(scope));
-    const page = await join_(await open(context, url), 'Grace');
+    const page = await join(await open(context, url), 'Grace');
     say('offer');
     await page.getByRole('button', { name: 'Take the lead' }).click();
     await role(page, 'leading');
@@ -196,7 +125,7 @@ test('a link that is cut for a while: shown, the lead kept, and only the newest 
 
 test('a reload comes back to the same place with the same role', settings, scoped(async (scope) => {
     const { url, told, say } = await host(scope);
-    const page = await join_(await open(await profile(scope, await browser(scope)), url), 'Grace');
+    const page = await join(await open(await profile(scope, await browser(scope)), url), 'Grace');
     const who = await me(page);
     say('next');
     await at(page, '1');
@@ -230,13 +159,13 @@ test('observers, a second tab, a full room, and the end of a room', settings, sc
     const { url, told, say, terminal } = await host(scope, { args: ['--limit', '3'] });
     const chrome = await browser(scope);
     const context = await profile(scope, chrome);
-    const page = await join_(await open(context, url), 'Grace', { observer: true });
+    const page = await join(await open(context, url), 'Grace', { observer: true });
     await page.getByText('You are watching').waitFor();
     assert.equal(await button(page, 'Ask to lead').count(), 0);
     say('next');
     await at(page, '1');
     // The same browser, in another tab: somebody else.
-    const other = await join_(await open(context, url), 'Grace too');
+    const other = await join(await open(context, url), 'Grace too');
     await other.getByText('Another tab of this browser is in this room').first().waitFor();
     assert.notEqual(await me(other), await me(page));
     await page.getByText('Grace too').waitFor();
@@ -282,7 +211,7 @@ test('a hostile repository is shown, and harms nobody', settings, scoped(async (
             'art.svg': '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" onload="globalThis.hacked=7"><script>globalThis.hacked=8</script></svg>',
         }]],
     });
-    const page = await join_(await open(await profile(scope, await browser(scope)), url), evil);
+    const page = await join(await open(await profile(scope, await browser(scope)), url), evil);
     await at(page, '0');
     await page.locator('.prose img').waitFor();
     assert.match(await page.locator('.prose img').getAttribute('src'), /^blob:/);
@@ -293,4 +222,31 @@ test('a hostile repository is shown, and harms nobody', settings, scoped(async (
     assert.equal(await page.locator('#article :is(script, iframe)').count(), 0);
     for (const link of await page.locator('#article a').all()) assert.match(await link.getAttribute('href'), /^https:/);
     assert.deepEqual(page.wrong.filter((line) => !/Content Security Policy.*The action has been blocked/s.test(line)), []);
+}));
+
+test('in Node: a room, its host and a member; every call, and every refusal', settings, scoped(async (scope) => {
+    const server = await signaling(scope);
+    const example = `${web}/test/build/node/tutorial.mjs`;
+    copyFileSync(`${web}/test/tutorial/node.mjs`, example);
+    const run = await new Promise((resolve) => execFile('node', [example, server], { timeout: 60_000 }, (error, out, wrong) => resolve({ error, out, wrong })));
+    assert.equal(run.out, 'fine\n', run.wrong || String(run.error));
+}));
+
+test('in Node: the example follows a terminal, and leads for a moment', settings, scoped(async (scope) => {
+    const { server, uuid, say, told } = await host(scope);
+    const example = `${web}/test/build/node/follow.mjs`;
+    copyFileSync(`${web}/examples/node/tutorial.mjs`, example);
+    const process = execFile('node', [example, server, uuid]);
+    scope.add(() => process.kill('SIGKILL'));
+    let out = '';
+    process.stdout.on('data', (data) => (out += data));
+    await told('member', ({ name }) => name === 'Node');
+    say('next');
+    await told('step', ({ index }) => index === 1);
+    say('offer');
+    await told('step', ({ index }) => index === 5);
+    await told('leader', ({ you }) => you);
+    say('quit');
+    await new Promise((resolve) => process.on('exit', resolve));
+    assert.match(out, /6 steps, 2 here\n[^]*step 2\/6 Set up\n[^]*closed/);
 }));
