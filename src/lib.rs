@@ -353,6 +353,8 @@
 #![deny(missing_docs, clippy::disallowed_methods)]
 // A page has one thread; the seams are `Arc`s for the sake of those that have more.
 #![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
+// Few unit tests are built for a browser, and what the others need is left over.
+#![cfg_attr(all(test, target_arch = "wasm32"), allow(dead_code))]
 
 mod client;
 mod collections;

@@ -80,6 +80,9 @@ cp build/tutorial/everlink.js src/glue.js
 node pages/build.mjs build/dist/page
 rm src/glue.js
 cp ../LICENSE-APACHE ../LICENSE-MIT .
+# Compressed for `everlink serve`, which has no other use of a compressor. npm does that itself.
+gzip -9nk build/dist/*.js build/dist/*.wasm
+echo '*.gz' >build/dist/.npmignore
 # All of it at once, so that nobody finds half a package.
 rm -rf dist
 mv build/dist dist

@@ -22,7 +22,7 @@ export function keys(app: App, signal: AbortSignal): void {
     const show = () => help.showModal();
     $('help-open').addEventListener('click', show, { signal });
     const acts: Record<string, () => unknown> = {
-        ArrowLeft: () => app.beside(-1), ArrowRight: () => app.beside(1), k: () => app.beside(-1), j: () => app.beside(1),
+        ArrowLeft: () => app.beside(-1), ArrowRight: () => app.beside(1), k: () => app.beside(-1), j: () => app.beside(1), p: () => app.beside(-1), n: () => app.beside(1),
         s: () => app.toggleSolution(), b: () => app.back(), l: () => app.lead(), h: () => app.handOver(),
         Home: () => app.go({ index: 0, solution: false }), End: () => app.steps && app.go(app.steps.last()),
         '?': show,

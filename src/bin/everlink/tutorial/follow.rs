@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::checkout::Folder;
 use super::lessons::Lessons;
-use super::session::{Face, Session, announce};
+use super::session::{Face, Session};
 use super::view::View;
 use crate::args::{DEFAULT_SERVER, Network, PATIENCE, TutorialFollow};
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, written};
 use crate::stop::Stop;
 use crate::whoami::identity;
 
@@ -33,7 +33,7 @@ pub async fn run(args: TutorialFollow, output: Output) -> Result<(), Failure> {
     };
     // Asked first, as it knows at once; joining would wait for the server to come.
     server.probe().await?;
-    let url = server.url().to_owned();
+    let server_url = server.url().to_owned();
     let network = Network { server, links: args.links };
     let (client, links) = network.cuttable(identity, store);
 
@@ -54,15 +54,13 @@ pub async fn run(args: TutorialFollow, output: Output) -> Result<(), Failure> {
         }
     };
     let mut link = args.room;
-    link.server = Some(url);
-    let face = Face::new(output)?;
-    announce(
-        &face,
-        "",
-        json!({ "event": "room", "uuid": link.room, "link": link.to_string(), "web": link.web() }),
-    )?;
+    link.server = Some(server_url.clone());
+    let told = json!({ "event": "room", "uuid": link.room, "link": link.to_string(), "web": link.web() });
+    written(output.event(told))?;
+    let mut invite = vec![format!("everlink tutorial follow {} --server {}", link.room, server_url)];
+    invite.extend(link.web().map(|web| format!("or on the page {web}")));
     let lessons = Lessons::Room(sync.content().map_err(|error| Failure::new(error.to_string(), ""))?);
-    let mut session = Session::new(sync, lessons, View::new(link.to_string(), folder.is_some()), face);
+    let mut session = Session::new(sync, lessons, View::new(invite, folder.is_some()), Face::new(output)?);
     session.folder = folder;
     session.links = args.cuttable.then_some(links);
     let ended = session.run(&mut stop).await;

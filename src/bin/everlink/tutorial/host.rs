@@ -13,11 +13,11 @@ use serde_json::json;
 use super::checkout::Folder;
 use super::lessons::Lessons;
 use super::repository::{RepositoryContent, Tutorial};
-use super::session::{Face, Leads, Parting, Session, announce};
+use super::session::{Face, Leads, Parting, Session};
 use super::view::View;
 use crate::args::TutorialHost;
 use crate::failure::{Failure, complain};
-use crate::output::Output;
+use crate::output::{Output, written};
 use crate::stop::Stop;
 use crate::whoami::identity;
 
@@ -58,26 +58,23 @@ pub async fn run(args: TutorialHost, output: Output) -> Result<(), Failure> {
     join.name.clone_from(&args.name);
     let sync = room.sync(join).await?;
 
-    let link = room.link(args.network.server.url());
-    let face = Face::new(output)?;
-    announce(
-        &face,
-        &format!("room {}", room.id()),
-        json!({
-            "event": "room", "uuid": room.id(), "link": link.to_string(), "web": link.web(), "title": tutorial.title,
-            "steps": tutorial.steps.len(), "branch": tutorial.branch,
-        }),
-    )?;
-    if !output.json {
-        announce(&face, &format!("link {link}"), json!({}))?;
-        if let Some(web) = link.web() {
-            announce(&face, &format!("page {web}"), json!({}))?;
-        }
-    }
-    let mut view = View::new(link.to_string(), folder.is_some());
+    let server = args.network.server.url();
+    let link = room.link(server);
+    // Also before a screen is drawn: it is there again afterwards, to be copied.
+    let told = json!({
+        "event": "room", "uuid": room.id(), "link": link.to_string(), "web": link.web(), "title": tutorial.title,
+        "steps": tutorial.steps.len(), "branch": tutorial.branch,
+    });
+    let page = link.web().map_or_else(String::new, |web| format!("\npage {web}"));
+    written(output.line(&format!("room {}\nlink {link}{page}", room.id()), told))?;
+    let mut invite = vec![format!("everlink tutorial follow {} --server {server}", room.id())];
+    invite.extend(link.web().map(|web| format!("or on the page {web}")));
+
+    let mut view = View::new(invite, folder.is_some());
+    view.notice = view.invite.first().map(|how| format!("others join with: {how}"));
     view.outline = tutorial.outline();
     view.tutorial_id.clone_from(&tutorial.id);
-    let mut session = Session::new(sync, Lessons::Repository(content), view, face);
+    let mut session = Session::new(sync, Lessons::Repository(content), view, Face::new(output)?);
     session.folder = folder;
     session.links = args.cuttable.then_some(links);
     session.leads = Leads::Will;

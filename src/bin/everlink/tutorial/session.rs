@@ -31,6 +31,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(3);
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
 /// How the view is shown, and where commands come from.
+#[allow(clippy::large_enum_variant)] // there is one of them
 pub enum Face {
     Screen(Box<Screen>),
     Lines {
@@ -492,13 +493,5 @@ fn settled(outcome: &OfferOutcome) -> String {
         OfferOutcome::Expired => "nobody took control".to_owned(),
         OfferOutcome::Withdrawn => "the offer was taken back".to_owned(),
         _ => "the offer is over".to_owned(),
-    }
-}
-
-/// What a person sees before anything else; nothing on a screen.
-pub fn announce(face: &Face, person: &str, program: serde_json::Value) -> Result<(), Failure> {
-    match face {
-        Face::Screen(_) => Ok(()),
-        Face::Lines { output, .. } => written(tell(*output, &Told::new(person, program))),
     }
 }

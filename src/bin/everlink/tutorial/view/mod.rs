@@ -19,8 +19,8 @@ pub use self::command::Command;
 /// Everything that is shown.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// How others find the room.
-    pub link: String,
+    /// How others join, in lines.
+    pub invite: Vec<String>,
     /// What the tutorial is known by, for the first state.
     pub tutorial_id: String,
     pub outline: Outline,
@@ -92,9 +92,9 @@ pub enum Act {
 }
 
 impl View {
-    pub fn new(link: String, work: bool) -> Self {
+    pub fn new(invite: Vec<String>, work: bool) -> Self {
         Self {
-            link,
+            invite,
             tutorial_id: String::new(),
             outline: Outline::default(),
             state: None,

@@ -31,7 +31,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &mut View) {
     .areas(frame.area());
     frame.render_widget(header(view, top.width), top);
     frame.render_widget(status(view), notice);
-    frame.render_widget(hints(view), keys);
+    frame.render_widget(hints(view, keys.width), keys);
     let pane = if middle.width >= WITH_STEPS {
         let [side, pane] =
             Layout::horizontal([Constraint::Length(STEPS_WIDTH), Constraint::Fill(1)]).areas(middle);
@@ -200,11 +200,8 @@ fn content(view: &View) -> Text<'static> {
         let keys = KEYS.iter().map(|(key, what)| {
             Line::from(vec![Span::styled(format!("{key:>15}  "), Color::Cyan), Span::raw(*what)])
         });
-        let invite = [
-            Line::default(),
-            Line::from("Others join with:"),
-            Line::from(format!("  everlink tutorial follow {}", view.link)),
-        ];
+        let title = [Line::default(), Line::from("Others join with:")];
+        let invite = title.into_iter().chain(view.invite.iter().map(|line| Line::from(format!("  {line}"))));
         return Text::from(keys.chain(invite).collect::<Vec<_>>());
     }
     let Some(page) = &view.page else {
@@ -283,7 +280,7 @@ fn status(view: &View) -> Line<'static> {
 }
 
 /// The keys that matter now.
-fn hints(view: &View) -> Line<'static> {
+fn hints(view: &View, width: u16) -> Line<'static> {
     let keys: &[(&str, &str)] = match view.phase {
         Phase::Active => &[
             ("n", "next"),
@@ -313,8 +310,17 @@ fn hints(view: &View) -> Line<'static> {
             ("q", "quit"),
         ],
     };
+    // Help and the way out are always there.
+    let (fit, always) = keys.split_at(keys.len() - 2);
+    let length = |keys: &[(&str, &str)]| {
+        keys.iter().map(|(key, what)| key.chars().count() + what.len() + 3).sum::<usize>()
+    };
+    let mut shown = fit.len();
+    while shown > 0 && length(&fit[..shown]) + length(always) > usize::from(width) {
+        shown -= 1;
+    }
     let mut spans = Vec::new();
-    for (key, what) in keys {
+    for (key, what) in fit[..shown].iter().chain(always) {
         spans.push(Span::styled(
             format!(" {key} "),
             Style::new().fg(Color::Cyan).add_modifier(Modifier::BOLD),

@@ -80,7 +80,7 @@ fn page() -> StepPage {
 
 /// Ada, who leads, Bob, and Eve, who observes.
 fn view(me: u8) -> View {
-    let mut view = View::new("everlink://room".into(), true);
+    let mut view = View::new(vec!["everlink tutorial follow room".into()], true);
     view.outline = outline();
     view.me = Some(key(me));
     view.phase = if me == 1 { Phase::Active } else { Phase::Passive };
@@ -158,7 +158,7 @@ greeting  step 3/7    ⚠ connection lost, healing  Ada leads
 │                                                          │
 └──────────────────────────────────────────────────────────┘
 
- r ask for control  v changes  f files  c checkout  ? help",
+ r ask for control  v changes  f files  ? help  q quit",
     );
     // Colours say what was added and removed.
     let mut terminal = Terminal::new(TestBackend::new(60, 12)).unwrap();
@@ -405,7 +405,7 @@ fn keys_and_lines_are_read() {
 
 #[test]
 fn lines_tell_each_change_once() {
-    let mut view = View::new("everlink://room".into(), false);
+    let mut view = View::new(Vec::new(), false);
     let mut lines = Lines::default();
     let mut people = |view: &View| {
         let told = lines.update(view).into_iter().map(|told| told.person);
