@@ -112,6 +112,7 @@ impl Client {
     }
 
     /// Where its sessions outlive the process.
+    #[cfg(feature = "tutorial")]
     pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
         self.inner.resuming.store()
     }
