@@ -78,7 +78,7 @@ pub enum Command {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: for this machine, remembering names and services\n  \
     everlink serve --data ./everlink-data\n\nExample: for the local network, on a free port\n  \
-    everlink serve --listen 0.0.0.0:0\n\nExample: with the page /try, in a clone of the sources\n  \
+    everlink serve --listen 0.0.0.0:0\n\nExample: with the pages /try and /tutorial, in a clone of the sources\n  \
     everlink serve --web web/dist")]
 pub struct Serve {
     /// Where to listen; port 0 picks a free one.
@@ -88,9 +88,10 @@ pub struct Serve {
     /// it they are kept in memory.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Where the files of the npm package are, for the page /try, on which two browsers talk: `web/dist`
-    /// of the sources after `bash web/build.sh`. The default is the directory `web` beside this program,
-    /// as in a release. Without it the page says what is missing.
+    /// Where the files of the npm package are, for the pages /try, on which two browsers talk, and
+    /// /tutorial, on which a tutorial is followed and led: `web/dist` of the sources after
+    /// `bash web/build.sh`. The default is the directory `web` beside this program, as in a release.
+    /// Without it the pages say what is missing.
     #[arg(long, value_name = "DIR")]
     pub web: Option<PathBuf>,
 }
