@@ -354,6 +354,7 @@
 // A page has one thread; the seams are `Arc`s for the sake of those that have more.
 #![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
 
+mod base64url;
 mod client;
 mod collections;
 mod config;

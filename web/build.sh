@@ -9,7 +9,7 @@ profile=wasm
 [ "${1:-}" = --quick ] && profile=quick
 # Gzipped, the module and all its JavaScript: what it shall come down to, and what it must not grow beyond meanwhile.
 goal=$((150 * 1024))
-limit=$((246 * 1024))
+limit=$((224 * 1024))
 
 step() { printf -- '-- %s (%d s)\n' "$1" "$SECONDS"; }
 
@@ -42,7 +42,12 @@ step 'tools from npm'
 
 if [ "$profile" = wasm ]; then
     step 'wasm-opt'
-    npx wasm-opt -Oz --strip-debug --strip-producers --strip-target-features build/everlink_bg.wasm -o build/everlink_bg.wasm
+    # Nothing lies in the lowest KiB of memory: the stack ends there. What LLVM left apart for size stays apart: functions
+    # that are short are more alike.
+    npx wasm-opt -Oz --low-memory-unused --one-caller-inline-max-function-size 1 --flexible-inline-max-function-size 10 \
+        --strip-debug --strip-producers build/everlink_bg.wasm -o build/everlink_bg.wasm
+    node order.mjs build/everlink_bg.wasm build/everlink_bg.wasm
+    npx wasm-opt --reorder-functions-by-name --strip-debug --strip-target-features build/everlink_bg.wasm -o build/everlink_bg.wasm
     node shorten.mjs build/everlink_bg.wasm build/everlink.js
 fi
 cp build/everlink_bg.wasm build/dist
