@@ -361,6 +361,7 @@
 // Few unit tests are built for a browser, and what the others need is left over.
 #![cfg_attr(all(test, target_arch = "wasm32"), allow(dead_code))]
 
+mod base64url;
 mod client;
 mod collections;
 mod config;
