@@ -22,7 +22,7 @@ type Sync = TutorialSync<TutorialSyncState>;
 pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
     let rounds = if quick { 30 } else { 300 };
     // The plain program sends one message as large there and back; a step goes one way, over two hops.
-    let raw = raw::round_trip(raw::Tuning::Ours, 400, rounds, Duration::ZERO);
+    let raw = raw::round_trip(raw::Tuning::Alike, 400, rounds, Duration::ZERO);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(|error| format!("no runtime: {error}"))?.block_on(async {
         let mut class = Class::new(FOLLOWERS + 1).await?;
