@@ -65,7 +65,8 @@ impl OnTerminal {
         String::from_utf8_lossy(&self.drawn.lock().unwrap()).into_owned()
     }
 
-    /// Waits until this is drawn after what was drawn before; what was drawn on the way.
+    /// Waits until this is drawn, after so many bytes. Only what changes is drawn: a word where there was nothing is seen
+    /// whole.
     #[track_caller]
     fn until(&self, from: usize, what: &str) {
         let begun = Instant::now();
@@ -111,22 +112,22 @@ fn keys_steer_it_and_the_terminal_is_given_back() {
     for way_out in ["q", "\u{3}", "TERM"] {
         let mut host = OnTerminal::start(&world, &args);
         host.until(0, TAKE);
-        host.until(0, "program that");
+        host.until(0, "program");
         assert!(host.is_raw());
         // The link is there before it, to be copied afterwards.
         let before = host.drawn();
         assert!(before.find("everlink://").unwrap() < before.find(TAKE).unwrap(), "{before:?}");
         let from = host.drawn().len();
         host.keys.write_all(b"n").unwrap();
-        host.until(from, "Files to begin with");
+        host.until(from, "src/main.rs");
         let from = host.drawn().len();
         // The key is an escape sequence.
         host.keys.write_all(b"\x1b[C").unwrap();
-        host.until(from, "Say hello");
+        host.until(from, "Print");
         let from = host.drawn().len();
         tcsetwinsize(&host.terminal, Winsize { ws_row: 12, ws_col: 50, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         host.keys.write_all(b"v").unwrap();
-        host.until(from, "TODO");
+        host.until(from, "README.md");
 
         match way_out {
             "TERM" => kill_process(Pid::from_child(&host.child), Signal::TERM).unwrap(),
@@ -146,7 +147,7 @@ fn what_ends_it_is_said_on_a_terminal_that_is_given_back() {
     let mut host = world.start(&["tutorial", "host", &path, "--server", &url]);
     let uuid = host.line().strip_prefix("room ").unwrap().to_owned();
     let mut follower = OnTerminal::start(&world, &["tutorial", "follow", &uuid, "--server", &url]);
-    follower.until(0, "program that");
+    follower.until(0, "program");
     host.write(b"quit\n").unwrap();
     host.end().expect_success();
     assert_eq!(follower.end(), Some(0), "{:?}", follower.drawn());
