@@ -17,14 +17,14 @@ test('a terminal leads and a page follows; the lead goes to the page and back', 
     await role(page, 'following');
     await page.getByText('Ada leads', { exact: true }).waitFor();
     await at(page, '0');
-    await page.getByText('We write a program that').waitFor();
+    await page.locator('.prose').getByText('We write a program that').waitFor();
     say('next');
     say('next');
     await at(page, '2');
-    await page.getByText('// TODO').waitFor();
+    await page.getByRole('cell', { name: '// TODO' }).waitFor();
     say('solution');
     await at(page, '2s');
-    await page.getByText('println!').first().waitFor();
+    await page.getByRole('cell', { name: 'println!' }).first().waitFor();
     say('next');
     await at(page, '4');
 
