@@ -378,12 +378,21 @@ export class App {
         this.#shown = place;
         const article = $('article');
         // Nothing flickers for a step that is here already, or nearly.
-        const slow = setTimeout(() => article.setAttribute('aria-busy', 'true'), 120);
+        const slow = setTimeout(() => turn === this.#turn && article.setAttribute('aria-busy', 'true'), 120);
+        const late = setTimeout(() => {
+            if (turn !== this.#turn || this.#dead) return;
+            article.removeAttribute('aria-busy');
+            article.removeAttribute('data-place');
+            article.replaceChildren(
+                h('h1', { tabindex: -1, text: short(this.#steps?.at(place.index)?.title || 'This step', 300) }),
+                h('p', { class: 'quiet', text: this.room.healing ? 'The text arrives when the connection is back.' : 'The text is on its way…' }));
+        }, 1000);
         try {
             const page = await this.#pages.read(place);
             if (turn !== this.#turn || this.#dead) return;
             this.#fill(article, place, page);
             const next = this.#steps?.beside(place, 1);
+            // Read ahead, so that turning the page waits for nobody.
             if (next) void this.#pages.read(next).catch(() => {});
             if (this.#steps?.hasSolution(place.index)) void this.#pages.read({ ...place, solution: !place.solution }).catch(() => {});
         } catch (error) {
@@ -394,6 +403,7 @@ export class App {
                 h('button', { type: 'button', text: 'Try again', on: { click: () => void this.#turnTo(place) } }));
         } finally {
             clearTimeout(slow);
+            clearTimeout(late);
             if (turn === this.#turn) article.removeAttribute('aria-busy');
         }
     }
