@@ -34,6 +34,7 @@ use crate::signaling::{
     Claim, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid, Signaling,
     SignalingError, Username,
 };
+#[cfg(feature = "tutorial")]
 use crate::store::Store;
 
 /// Exposes services and connects to them, in the name of one identity.

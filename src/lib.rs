@@ -207,6 +207,11 @@
 //!
 //! Both go on over the next link where they stopped, and both want a channel with [`QueueConfig::lossless`].
 //!
+//! # Tutorials
+//!
+//! With the feature `tutorial`, the module [`tutorial`]: a room where one leads through a tutorial and the others follow, with control
+//! handed over safely, on durable connections. `docs/TUTORIAL.md` tells how it works.
+//!
 //! # Lossy channels
 //!
 //! For what is stale when it comes late, such as a cursor's position.
@@ -397,6 +402,11 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/GUARANTEES.md")]
 mod guarantees {}
+
+/// Compiles the examples of the guide to tutorials.
+#[cfg(all(doctest, feature = "webrtc", feature = "http", feature = "tutorial"))]
+#[doc = include_str!("../docs/TUTORIAL.md")]
+mod tutorials {}
 
 /// Compiles the examples of the migration guide.
 #[cfg(all(doctest, feature = "webrtc", feature = "http"))]

@@ -188,7 +188,7 @@ fn a_host_that_is_killed_goes_on_in_its_store() {
     let more = ["--store", &store, "--identity", &key];
     let (mut first, uuid) = host(&world, &url, &more);
     until(&first, STEP_1);
-    let follower = follow(&world, &url, &uuid, "Bob", &[]);
+    let mut follower = follow(&world, &url, &uuid, "Bob", &[]);
     until(&follower, STEP_1);
     say(&mut first, "goto 5");
     until(&follower, STEP_5);
@@ -199,6 +199,49 @@ fn a_host_that_is_killed_goes_on_in_its_store() {
     say(&mut second, "previous");
     until(&second, STEP_3);
     until(&follower, STEP_3);
+    // What the steps are is asked of the new process.
+    say(&mut follower, "text");
+    until(&follower, "# Say hello");
+}
+
+#[test]
+fn a_follower_goes_on_in_its_store_and_leads_again() {
+    let world = World::new();
+    let (_server, url) = world.serve(&[]);
+    let (mut host, uuid) = host(&world, &url, &[]);
+    let store = world.path("bob");
+    let mut first = follow(&world, &url, &uuid, "Bob", &["--store", &store]);
+    until(&first, STEP_1);
+    say(&mut host, "offer Bob");
+    until(&first, "offer Ada offers you control: accept or decline");
+    say(&mut first, "accept\nnext");
+    until(&host, STEP_2);
+    first.kill();
+    let mut second = follow(&world, &url, &uuid, "Bob", &["--store", &store]);
+    // It has its place, and with it control: nobody else took it meanwhile.
+    until(&second, "you lead");
+    until(&second, STEP_2);
+    say(&mut second, "next\ntext");
+    until(&second, "# Say hello");
+    until(&host, STEP_3);
+}
+
+#[test]
+fn a_reader_who_goes_away_ends_it_quietly() {
+    let world = World::new();
+    let (_server, url) = world.serve(&[]);
+    let (host, uuid) = host(&world, &url, &[]);
+    let mut follower = follow(&world, &url, &uuid, "Bob", &[]);
+    until(&follower, STEP_1);
+    follower.close_stdout();
+    // Each is a line that nobody reads, until nobody is there to read these.
+    while follower.write(b"files\n").is_ok() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    until(&host, "member Bob left");
+    let ended = follower.end();
+    ended.expect_success();
+    assert_eq!(ended.stderr, "");
 }
 
 #[test]

@@ -269,8 +269,8 @@ pub struct TutorialHost {
     #[arg(long, value_name = "N", default_value = "32", value_parser = members)]
     pub limit: usize,
     /// Who gets control when somebody asks for it while another leads.
-    #[arg(long, value_name = "STRATEGY", value_enum)]
-    pub strategy: Option<Strategy>,
+    #[arg(long, value_name = "STRATEGY", value_enum, default_value = "ask")]
+    pub strategy: Strategy,
     /// List the room for everybody. Otherwise it is found by its uuid or link only.
     #[arg(long)]
     pub public: bool,

@@ -46,9 +46,7 @@ pub async fn run(args: TutorialHost, output: Output) -> Result<(), Failure> {
     config.max_members = args.limit;
     config.public = args.public;
     config.content = Some(Arc::new(content.clone()));
-    if let Some(strategy) = args.strategy {
-        config.conflicts = strategy.into();
-    }
+    config.conflicts = args.strategy.into();
     let (client, links) = args.network.cuttable(identity, store);
     let room = tokio::select! {
         room = TutorialRoom::open(&client, user, config) => room?,

@@ -22,11 +22,13 @@ use super::view::lines::{Lines, Told};
 use super::view::{Act, Question, View};
 use crate::failure::{Failure, complain};
 use crate::input;
-use crate::output::{Output, written};
+use crate::output::{Output, is_broken_pipe, written};
 use crate::stop::Stop;
 
 /// How soon what the host could not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
+/// How soon the steps are asked for again, which some hosts never tell.
+const OUTLINE_AGAIN: Duration = Duration::from_secs(30);
 /// How long the room may take to hear of the end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -106,6 +108,8 @@ struct Work {
     queue: VecDeque<Said>,
     /// How much of what is under way they wait for.
     held: usize,
+    /// Whether it was said that the steps are not known.
+    told: bool,
 }
 
 impl Session {
@@ -127,7 +131,7 @@ impl Session {
     pub async fn run(mut self, stop: &mut Stop) -> Result<(), Failure> {
         let left = self.sync.clone();
         let mut left = std::pin::pin!(async move { left.left().await });
-        self.fetch_outline();
+        self.fetch_outline(Duration::ZERO);
         let ended = loop {
             self.refresh();
             self.begin();
@@ -136,7 +140,7 @@ impl Session {
             {
                 match said {
                     Said::Command(Command::Quit) => {
-                        self.show()?;
+                        let _ = self.show();
                         return self.leave().await;
                     }
                     Said::Command(command) => self.perform(command),
@@ -149,7 +153,10 @@ impl Session {
                 }
                 self.refresh();
             }
-            self.show()?;
+            if let Err(unseen) = self.show() {
+                // That nobody looks any more ends it, and is no failure.
+                break unseen.map_or(Ok(()), Err);
+            }
             tokio::select! {
                 () = self.sync.changed() => {}
                 Some(done) = self.work.tasks.join_next() => if let Ok(done) = done { self.done(done) },
@@ -164,7 +171,7 @@ impl Session {
                 left = &mut left => {
                     // What it knew last is shown before the end.
                     self.refresh();
-                    self.show()?;
+                    let _ = self.show();
                     return self.over(left);
                 }
             }
@@ -247,10 +254,14 @@ impl Session {
         }
     }
 
-    fn fetch_outline(&mut self) {
+    fn fetch_outline(&mut self, wait: Duration) {
         let lessons = self.lessons.clone();
-        self.work.held += 1;
-        self.work.tasks.spawn(async move { Done::Outline(lessons.outline().await) });
+        // Commands wait for the first answer alone.
+        self.work.held += usize::from(!self.work.told);
+        self.work.tasks.spawn(async move {
+            tokio::time::sleep(wait).await;
+            Done::Outline(lessons.outline().await)
+        });
     }
 
     fn fetch_page(&mut self) {
@@ -276,11 +287,19 @@ impl Session {
     fn done(&mut self, done: Done) {
         match done {
             Done::Outline(outline) => {
-                self.work.held -= 1;
+                self.work.held -= usize::from(!self.work.told);
                 match outline {
                     Ok(outline) => self.view.outline = outline,
                     // Following goes without; leading does not.
-                    Err(error) => self.say(&format!("the steps are not known: {error}")),
+                    Err(error) => {
+                        if !self.work.told {
+                            self.work.told = true;
+                            self.say(&format!("the steps are not known: {error}"));
+                        }
+                        if error.code == ContentErrorCode::Unavailable {
+                            self.fetch_outline(OUTLINE_AGAIN);
+                        }
+                    }
                 }
             }
             Done::Page(page, answer) => {
@@ -401,12 +420,16 @@ impl Session {
         }
     }
 
-    fn show(&mut self) -> Result<(), Failure> {
+    /// Shows what there is. Fails without a reason when nobody looks any more.
+    fn show(&mut self) -> Result<(), Option<Failure>> {
         match &mut self.face {
-            Face::Screen(screen) => screen.draw(&mut self.view),
+            Face::Screen(screen) => screen.draw(&mut self.view).map_err(Some),
             Face::Lines { output, lines, .. } => {
                 for told in lines.update(&self.view) {
-                    written(tell(*output, &told))?;
+                    match tell(*output, &told) {
+                        Err(error) if is_broken_pipe(&error) => return Err(None),
+                        told => written(told).map_err(Some)?,
+                    }
                 }
                 Ok(())
             }
