@@ -76,7 +76,7 @@ export async function world() {
             return started;
         };
 
-        const server = program(EVERLINK_BIN, 'serve', '--listen', '0.0.0.0:0');
+        const server = program(EVERLINK_BIN, 'serve', '--listen', '0.0.0.0:0', '--web', join(root, 'web/dist'));
         const [, port] = await server.line(/listening on http:\/\/[^\s/]*:(\d+)/);
 
         const repository = join(directory, 'repository');
@@ -253,7 +253,7 @@ export class Editor {
     }
 
     tree(name) {
-        return this.page.locator('.pane[aria-label*="Steps"] .monaco-list-row, .monaco-list-row', { hasText: name }).first();
+        return this.page.locator('.sidebar .monaco-list-row', { hasText: name }).first();
     }
 
     notification(text) {
