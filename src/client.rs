@@ -34,6 +34,8 @@ use crate::signaling::{
     Claim, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid, Signaling,
     SignalingError, Username,
 };
+#[cfg(feature = "tutorial")]
+use crate::store::Store;
 
 /// Exposes services and connects to them, in the name of one identity.
 ///
@@ -108,6 +110,12 @@ impl Client {
     /// Whose client it is.
     pub fn public_key(&self) -> PublicKey {
         self.inner.identity.public_key()
+    }
+
+    /// Where its sessions outlive the process.
+    #[cfg(feature = "tutorial")]
+    pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
+        self.inner.resuming.store()
     }
 
     /// Takes or renews a username for this identity, for 365 days.

@@ -207,6 +207,11 @@
 //!
 //! Both go on over the next link where they stopped, and both want a channel with [`QueueConfig::lossless`].
 //!
+//! # Tutorials
+//!
+//! With the feature `tutorial`, the module [`tutorial`]: a room where one leads through a tutorial and the others follow, with control
+//! handed over safely, on durable connections. `docs/TUTORIAL.md` tells how it works.
+//!
 //! # Lossy channels
 //!
 //! For what is stale when it comes late, such as a cursor's position.
@@ -353,6 +358,8 @@
 #![deny(missing_docs, clippy::disallowed_methods)]
 // A page has one thread; the seams are `Arc`s for the sake of those that have more.
 #![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
+// Few unit tests are built for a browser, and what the others need is left over.
+#![cfg_attr(all(test, target_arch = "wasm32"), allow(dead_code))]
 
 mod base64url;
 mod client;
@@ -396,6 +403,11 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/GUARANTEES.md")]
 mod guarantees {}
+
+/// Compiles the examples of the guide to tutorials.
+#[cfg(all(doctest, feature = "webrtc", feature = "http", feature = "tutorial"))]
+#[doc = include_str!("../docs/TUTORIAL.md")]
+mod tutorials {}
 
 /// Compiles the examples of the migration guide.
 #[cfg(all(doctest, feature = "webrtc", feature = "http"))]

@@ -1,5 +1,5 @@
 //! What only a browser can prove: the store and the identity in IndexedDB, and sessions that go on
-//! from there. Run by `wasm-bindgen-test-runner` in a headless Chromium.
+//! from there. Run by `web/test/wasm.sh` in a headless Chromium.
 
 #![cfg(target_arch = "wasm32")]
 

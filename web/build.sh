@@ -10,6 +10,9 @@ profile=wasm
 # Gzipped, the module and all its JavaScript: what it shall come down to, and what it must not grow beyond meanwhile.
 goal=$((150 * 1024))
 limit=$((224 * 1024))
+# The same with tutorials.
+tutorial_goal=$((250 * 1024))
+tutorial_limit=$((400 * 1024))
 
 step() { printf -- '-- %s (%d s)\n' "$1" "$SECONDS"; }
 
@@ -23,19 +26,25 @@ if [ "$profile" = wasm ]; then
         flags+=("${lean[@]}")
     else
         printf 'the source of the standard library is not to be had (rustup component add rust-src): the module is larger than it should be\n'
-        limit=0
+        limit=0 tutorial_limit=0
     fi
 fi
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf %s "${flags[*]}")
 export CARGO_ENCODED_RUSTFLAGS
-"${cargo[@]}" build --quiet --locked -p everlink-web --profile "$profile" --target "$target" "${std[@]}"
+rm -rf build
+mkdir -p build/tutorial build/dist/tutorial
+# Twice: what is for tutorials is no part of what other pages download.
+for part in tutorial .; do
+    features=()
+    [ $part = tutorial ] && features=(--features tutorial)
+    "${cargo[@]}" build --quiet --locked -p everlink-web "${features[@]}" --profile "$profile" --target "$target" "${std[@]}"
+    cp "target/$target/$profile/everlink_web.wasm" "build/$part/linked.wasm"
+done
 unset CARGO_ENCODED_RUSTFLAGS
 
 step 'glue'
 env -u RUSTC -u RUSTC_BOOTSTRAP "${cargo[@]}" build --quiet --locked -p bindgen
-rm -rf build
-mkdir -p build/dist
-target/debug/bindgen "target/$target/$profile/everlink_web.wasm" build everlink
+for part in tutorial .; do target/debug/bindgen "build/$part/linked.wasm" "build/$part" everlink; done
 
 step 'tools from npm'
 [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error
@@ -44,25 +53,42 @@ if [ "$profile" = wasm ]; then
     step 'wasm-opt'
     # Nothing lies in the lowest KiB of memory: the stack ends there. What LLVM left apart for size stays apart: functions
     # that are short are more alike.
-    npx wasm-opt -Oz --low-memory-unused --one-caller-inline-max-function-size 1 --flexible-inline-max-function-size 10 \
-        --strip-debug --strip-producers build/everlink_bg.wasm -o build/everlink_bg.wasm
-    node order.mjs build/everlink_bg.wasm build/everlink_bg.wasm
-    npx wasm-opt --reorder-functions-by-name --strip-debug --strip-target-features build/everlink_bg.wasm -o build/everlink_bg.wasm
-    node shorten.mjs build/everlink_bg.wasm build/everlink.js
+    for part in tutorial .; do
+        module=build/$part/everlink_bg.wasm
+        npx wasm-opt -Oz --low-memory-unused --one-caller-inline-max-function-size 1 --flexible-inline-max-function-size 10 \
+            --strip-debug --strip-producers "$module" -o "$module"
+        node order.mjs "$module" "$module"
+        npx wasm-opt --reorder-functions-by-name --strip-debug --strip-target-features "$module" -o "$module"
+        node shorten.mjs "$module" "build/$part/everlink.js"
+    done
 fi
-cp build/everlink_bg.wasm build/dist
 
 step 'TypeScript'
-cp build/everlink.d.ts src/glue.d.ts
-npx tsc -p tsconfig.json
-cp build/everlink.js build/js/glue.js
-cp build/everlink.d.ts build/dist/glue.d.ts
-# One file of what all entries share, and one for each entry; what nobody calls is left out.
 minify=()
 [ "$profile" = wasm ] && minify=(--minify)
-npx esbuild build/js/{index,node,bridge}.js --bundle --splitting --format=esm --target=es2022 --external:node:* \
-    --chunk-names=shared-[hash] --outdir=build/dist --log-level=warning "${minify[@]}"
+# Once over each module, as a class belongs to the module that it calls. The larger one last: its types are all types.
+for part in . tutorial; do
+    cp "build/$part/everlink_bg.wasm" "build/dist/$part"
+    cp "build/$part/everlink.d.ts" src/glue.d.ts
+    cp "build/$part/everlink.d.ts" "build/dist/$part/glue.d.ts"
+    project=tsconfig.json entries=(index node bridge) sources=./build/js
+    [ $part = tutorial ] && project=tsconfig.tutorial.json entries=(index node) sources=./build/tutorial/js/tutorial
+    npx tsc -p $project
+    cp "build/$part/everlink.js" "build/$part/js/glue.js"
+    # One file of what all entries share, and one for each entry; what nobody calls is left out.
+    npx esbuild "${entries[@]/#/$sources/}" --bundle --splitting --format=esm --target=es2022 --external:node:* \
+        --chunk-names=shared-[hash] --outdir="build/dist/$part" --log-level=warning "${minify[@]}"
+done
+
+step 'page'
+npx tsc -p tsconfig.pages.json
+cp build/tutorial/everlink.js src/glue.js
+node pages/build.mjs build/dist/page
+rm src/glue.js
 cp ../LICENSE-APACHE ../LICENSE-MIT .
+# Compressed for `everlink serve`, which has no other use of a compressor. npm does that itself.
+gzip -9nk build/dist/*.js build/dist/*.wasm
+echo '*.gz' >build/dist/.npmignore
 # All of it at once, so that nobody finds half a package.
 rm -rf dist
 mv build/dist dist
@@ -70,4 +96,5 @@ mv build/dist dist
 if [ "$profile" = wasm ]; then
     step 'size'
     node size.mjs "$goal" "$limit"
+    node size.mjs "$tutorial_goal" "$([ "$limit" = 0 ] || echo "$tutorial_limit")" tutorial
 fi

@@ -134,6 +134,12 @@ impl DurableConnection {
         self.shared().lock().peer().unwrap_or(PublicKey::from_bytes([0; 32]))
     }
 
+    /// The key of this side.
+    #[cfg(feature = "tutorial")]
+    pub(crate) fn own_key(&self) -> PublicKey {
+        self.shared().lock().own_key()
+    }
+
     /// What the connection is now.
     pub fn state(&self) -> ConnectionState {
         self.state.borrow().clone()

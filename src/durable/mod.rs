@@ -23,6 +23,8 @@ pub use self::events::{
     ChannelEvent, ConnectionEvent, ConnectionState, DisconnectCause, Events, Recovery, RecoveryCause,
     RecoveryRung, ServiceEvent,
 };
+#[cfg(feature = "tutorial")]
+pub(crate) use self::events::{EventSource, Laggable};
 pub use self::options::SendOptions;
 pub(crate) use self::resuming::Resuming;
 pub use self::service::{DurableService, ServiceInfo};

@@ -36,7 +36,7 @@ pub(crate) async fn watch(mut tell: impl FnMut(NetworkChange)) {
         let hinted = runtime::timeout(TICK, hints.told.notified()).await.is_some();
         let now = runtime::now();
         let slept = sleep.tick(now, runtime::unix_millis(), TICK);
-        if slept.is_some() && (hints.seen.take() || !is_hidden()) {
+        if hints.thawed.take() || slept.is_some() && (hints.seen.take() || !is_hidden()) {
             tell(NetworkChange::Wake);
         }
         if hinted && hints.network.get() {
@@ -61,6 +61,9 @@ struct Hints {
     network: Cell<bool>,
     /// The page is seen, or goes on.
     seen: Cell<bool>,
+    /// The browser stopped the page, and then let it go on, however soon.
+    frozen: Cell<bool>,
+    thawed: Cell<bool>,
     /// What the network was last, where the browser says so.
     kind: RefCell<Option<String>>,
 }
@@ -92,7 +95,11 @@ fn listen(hints: &Rc<Hints>) -> Vec<Listener> {
     }
     listeners.push(on(&window, "pageshow", |hints, _| hints.seen()));
     if let Some(document) = document {
-        listeners.push(on(&document, "resume", |hints, _| hints.seen()));
+        listeners.push(on(&document, "freeze", |hints, _| hints.frozen.set(true)));
+        listeners.push(on(&document, "resume", |hints, _| {
+            hints.thawed.set(hints.frozen.take());
+            hints.seen();
+        }));
         listeners.push(on(&document, "visibilitychange", |hints, _| {
             if !is_hidden() {
                 hints.seen();
@@ -157,5 +164,15 @@ mod tests {
             dispatch("window", "pageshow");
         };
         assert_eq!(told(2500, seen).await, []);
+    }
+
+    #[wasm_bindgen_test::wasm_bindgen_test]
+    async fn a_page_that_was_frozen_slept_however_briefly() {
+        let frozen = async {
+            runtime::sleep(Duration::from_millis(20)).await;
+            dispatch("document", "freeze");
+            dispatch("document", "resume");
+        };
+        assert_eq!(told(200, frozen).await, [NetworkChange::Wake]);
     }
 }

@@ -8,6 +8,7 @@ mod store;
 mod stream;
 mod talk;
 mod transfer;
+mod tutorial;
 
 use process::World;
 
@@ -47,6 +48,9 @@ fn help_and_version_are_answers() {
         &["send"],
         &["recv"],
         &["whoami"],
+        &["tutorial"],
+        &["tutorial", "host"],
+        &["tutorial", "follow"],
         &["demo"],
         &["bench"],
     ] {

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Prints the package's figures in Chromium on loopback: `bash web/bench/run.sh`. Wants a quiet machine, and a native binary
-# that is a release build (EVERLINK_BIN; default target/release/everlink, which is built).
+# that is a release build (EVERLINK_BIN, with examples/web_bench beside it; default target/release/everlink, which is built).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ -z "${EVERLINK_BIN:-}" ]; then
-    (cd .. && cargo build --quiet --release --features cli --bin everlink)
+    (cd .. && cargo build --quiet --release --features cli --bin everlink --example web_bench)
     export EVERLINK_BIN=$PWD/../target/release/everlink
 fi
 [ -f dist/index.js ] || bash build.sh

@@ -61,6 +61,14 @@ export function serveWebRtc({ signal }: { signal?: AbortSignal } = {}): MessageP
         peers.get(data.pc)?.handle(data);
         if (data.ask === 'close' && data.channel === undefined) peers.delete(data.pc);
     };
+    // Whoever is at the other end of them shall hear at once that the page is left. If it is shown again, the worker does.
+    const on = (type: string, heard: () => void) => globalThis.addEventListener?.(type, heard, signal && { signal });
+    on('pagehide', () => {
+        for (const peer of peers.values()) peer.pc.close();
+    });
+    on('pageshow', () => {
+        for (const peer of peers.values()) peer.tellState();
+    });
     signal?.addEventListener('abort', () => {
         for (const peer of peers.values()) peer.pc.close();
         peers.clear();
@@ -91,6 +99,11 @@ class Served {
         const { localDescription, iceGatheringState, iceConnectionState, connectionState, signalingState } = this.pc;
         const local = localDescription && { type: localDescription.type, sdp: localDescription.sdp };
         return { localDescription: local, iceGatheringState, iceConnectionState, connectionState, signalingState };
+    }
+
+    /** Of itself a peer connection does not say that it was closed by its own page. */
+    tellState(): void {
+        this.#event('connectionstatechange');
     }
 
     #event(type: string, candidate?: RTCIceCandidateInit | null): void {

@@ -118,7 +118,8 @@ export class StoreError extends EverlinkError {
     override name = 'StoreError';
 }
 
-const classes: Record<string, typeof EverlinkError> = {
+/** @internal By the kind that the module tells. */
+export const classes: Record<string, typeof EverlinkError> = {
     argument: ArgumentError,
     unsupported: UnsupportedError,
     connect: ConnectError,

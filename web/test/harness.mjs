@@ -35,11 +35,15 @@ export function directory(scope) {
 
 /** A native process whose lines can be waited for. */
 export class Native {
-    /** @param {Scope} scope */
+    /**
+     * @param {Scope} scope
+     * @param args the first may be `{ program }`, another program than `everlink`
+     */
     constructor(scope, ...args) {
+        const { program } = typeof args[0] === 'object' ? args.shift() : { program: binary };
         this.lines = [];
         this.errors = '';
-        this.process = spawn(binary, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+        this.process = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
         this.waiting = new Set();
         createInterface({ input: this.process.stdout }).on('line', (line) => {
             this.lines.push(line);

@@ -21,7 +21,7 @@ test('what is published', settings, () => {
     for (const wanted of ['README.md', 'LICENSE-MIT', 'LICENSE-APACHE', 'dist/index.js', 'dist/index.d.ts', 'dist/everlink_bg.wasm']) {
         assert.ok(files.includes(wanted), `${wanted} is not in it`);
     }
-    const unwanted = files.filter((name) => /^(src|test|bindings|bench)\b|\.rs$/.test(name));
+    const unwanted = files.filter((name) => /^(src|test|bindings|bench)\b|\.(rs|gz)$/.test(name));
     assert.deepEqual(unwanted, []);
     const { exports } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'));
     for (const file of Object.values(exports).flatMap((entry) => (typeof entry === 'string' ? [entry] : Object.values(entry)))) {

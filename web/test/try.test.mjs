@@ -1,7 +1,9 @@
 // The page /try of `everlink serve`, as people use it.
 import assert from 'node:assert/strict';
+import { get } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 
 import { Native, browser, profile, scoped, web } from './harness.mjs';
 
@@ -132,4 +134,22 @@ test('a link that leads nowhere, and a browser without WebRTC, are told', settin
     };
     assert.match(await told(undefined, `${url}#half-a-link`), /not complete/);
     assert.match(await told(() => delete globalThis.RTCPeerConnection, url), /no WebRTC/);
+}));
+
+test('the package is given compressed to who takes it so', settings, scoped(async (scope) => {
+    const url = await serve(scope);
+    const asked = (path, coding) =>
+        new Promise((resolve, reject) => {
+            get(`${url}/lib/${path}`, { headers: { 'accept-encoding': coding } }, (answer) => {
+                const parts = [];
+                answer.on('data', (part) => parts.push(part));
+                answer.on('end', () => resolve({ coding: answer.headers['content-encoding'], body: Buffer.concat(parts) }));
+            }).on('error', reject);
+        });
+    for (const path of ['everlink_bg.wasm', 'index.js']) {
+        const [plain, small] = [await asked(path, 'identity'), await asked(path, 'br, gzip')];
+        assert.equal(plain.coding, undefined);
+        assert.equal(small.coding, 'gzip');
+        assert.ok(gunzipSync(small.body).equals(plain.body), `${path} is another one`);
+    }
 }));

@@ -218,6 +218,12 @@ impl Session {
         }
     }
 
+    /// The key of this side.
+    #[cfg(feature = "tutorial")]
+    pub(crate) fn own_key(&self) -> PublicKey {
+        self.identity.public_key()
+    }
+
     pub(crate) fn id(&self) -> SessionId {
         self.id
     }

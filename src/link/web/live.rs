@@ -99,7 +99,7 @@ impl Live {
             if let Some(error) = ended {
                 return Err(error);
             }
-            if buffered(channel) <= f64::from(self.limits.send_buffer) {
+            if !self.peer.is_hung_up() && buffered(channel) <= f64::from(self.limits.send_buffer) {
                 break;
             }
             self.reports().room.notified().await;

@@ -5,6 +5,9 @@
 //! a polyfill provides it (`globalThis.RTCPeerConnection = …` of `node-datachannel/polyfill`); most
 //! workers have none. Where there is none, links fail with
 //! [`LinkError::Unsupported`].
+//!
+//! A page that is left (`pagehide`) closes its links, so that their other ends hear of it at once. If the
+//! browser keeps the page and shows it again, its connections dial anew.
 
 mod live;
 mod negotiation;
@@ -74,7 +77,7 @@ pub struct WebTransport {
 impl WebTransport {
     /// A transport with these settings. Nothing is made before the first negotiation.
     pub fn new(config: WebConfig) -> Self {
-        Self { config, registry: Rc::default() }
+        Self { config, registry: Registry::new() }
     }
 
     fn peer(&self) -> Result<Rc<Peer>, LinkError> {
@@ -97,6 +100,7 @@ impl fmt::Debug for WebTransport {
 impl Transport for WebTransport {
     fn offer(&self) -> BoxFuture<'_, Result<Arc<dyn Negotiation>, LinkError>> {
         Box::pin(async {
+            self.registry.page_shown().await;
             let pending = Pending::offer(&self.config, self.peer()?).await?;
             Ok(Arc::new(pending) as Arc<dyn Negotiation>)
         })
@@ -104,6 +108,7 @@ impl Transport for WebTransport {
 
     fn answer<'a>(&'a self, offer: &'a str) -> BoxFuture<'a, Result<Arc<dyn Negotiation>, LinkError>> {
         Box::pin(async move {
+            self.registry.page_shown().await;
             let pending = Pending::answer(&self.config, offer, || self.peer()).await?;
             Ok(Arc::new(pending) as Arc<dyn Negotiation>)
         })

@@ -30,9 +30,56 @@ const LEAST_FRAME: usize = 512;
 pub(super) struct Registry {
     peers: RefCell<Vec<Weak<Peer>>>,
     shut: Cell<bool>,
+    /// The page was left. It may be shown again, or be gone for good.
+    left: Cell<bool>,
+    shown: Notify,
+    page: RefCell<Vec<Listener>>,
 }
 
 impl Registry {
+    /// A registry that hears when its page is left. A worker, and Node, have no such events.
+    pub(super) fn new() -> Rc<Self> {
+        let registry = Rc::new(Self::default());
+        let on = |event, heard: fn(&Self)| {
+            let of = Rc::downgrade(&registry);
+            Listener::new(&js_sys::global(), event, move |_| {
+                if let Some(registry) = of.upgrade() {
+                    heard(&registry);
+                }
+            })
+            .ok()
+        };
+        let page = [on("pagehide", Self::leave), on("pageshow", Self::come_back)];
+        registry.page.replace(page.into_iter().flatten().collect());
+        registry
+    }
+
+    /// Closes what is open and keeps that to itself until the page is shown again: the other ends
+    /// shall hear of it at once, and a page that goes shall not begin to dial.
+    fn leave(&self) {
+        self.left.set(true);
+        self.each(|peer| peer.hang_up());
+    }
+
+    fn come_back(&self) {
+        if self.left.replace(false) {
+            self.each(|peer| peer.tell_hung_up());
+            self.shown.notify_waiters();
+        }
+    }
+
+    /// Waits until the page is shown, as it mostly is.
+    pub(super) async fn page_shown(&self) {
+        while self.left.get() {
+            self.shown.notified().await;
+        }
+    }
+
+    fn each(&self, of: impl Fn(&Peer)) {
+        let peers = self.peers.borrow().clone();
+        peers.iter().filter_map(Weak::upgrade).for_each(|peer| of(&peer));
+    }
+
     /// Closes everything and refuses what comes.
     pub(super) fn shut_down(&self) {
         self.shut.set(true);
@@ -149,6 +196,8 @@ pub(super) struct Peer {
     pub(super) reports: Rc<Reports>,
     listeners: RefCell<Vec<Listener>>,
     closed: Cell<bool>,
+    /// Closed because the page was left, and nobody was told.
+    hung_up: Cell<bool>,
 }
 
 impl Peer {
@@ -174,6 +223,7 @@ impl Peer {
             reports,
             listeners: RefCell::new(listeners),
             closed: Cell::new(false),
+            hung_up: Cell::new(false),
         });
         let mut peers = registry.peers.borrow_mut();
         peers.retain(|peer| peer.strong_count() > 0);
@@ -196,11 +246,32 @@ impl Peer {
         if self.closed.replace(true) {
             return;
         }
+        self.release();
+        self.reports.end(LinkError::Closed);
+    }
+
+    fn release(&self) {
         // First, as closing tells of itself.
         drop(self.listeners.take());
         let _ = call(&self.channel, "close", &[]);
         let _ = call(&self.pc, "close", &[]);
-        self.reports.end(LinkError::Closed);
+    }
+
+    /// Whether it is closed, and nobody was told so yet.
+    pub(super) fn is_hung_up(&self) -> bool {
+        self.hung_up.get()
+    }
+
+    fn hang_up(&self) {
+        if !self.closed.get() && !self.hung_up.replace(true) {
+            self.release();
+        }
+    }
+
+    fn tell_hung_up(&self) {
+        if self.hung_up.replace(false) {
+            self.reports.end(LinkError::Failed("the page was left".to_owned()));
+        }
     }
 }
 

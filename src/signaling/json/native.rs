@@ -1,5 +1,6 @@
 //! By serde_json.
 
+#[cfg(any(feature = "http", test))]
 use serde_json::Value;
 
 use crate::signaling::Metadata;

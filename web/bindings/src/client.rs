@@ -106,7 +106,7 @@ impl RawClient {
         Ok(Self { client: Some(builder.build()), stored })
     }
 
-    fn client(&self) -> Result<Client, JsValue> {
+    pub(crate) fn client(&self) -> Result<Client, JsValue> {
         let shut = || error::error("connect", "shutdown", &"the client was shut down", &[]);
         self.client.clone().ok_or_else(shut)
     }

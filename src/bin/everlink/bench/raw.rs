@@ -242,7 +242,8 @@ pub struct End {
 }
 
 impl End {
-    async fn new(tuning: Tuning, impairment: Option<Impairment>) -> Self {
+    /// One end, whose sockets are on loopback.
+    pub async fn new(tuning: Tuning, impairment: Option<Impairment>) -> Self {
         let begun = Instant::now();
         let (gathered_in, gathered) = tokio::sync::mpsc::channel(1);
         let open = Arc::new(AtomicBool::new(false));
@@ -287,7 +288,8 @@ impl End {
         self.pc.local_description().await.expect("there is one").sdp
     }
 
-    async fn offer(&self) -> String {
+    /// The offer, with all candidates.
+    pub async fn offer(&self) -> String {
         self.described(self.pc.create_offer(None).await.expect("an offer")).await
     }
 
@@ -297,12 +299,14 @@ impl End {
         self.described(self.pc.create_answer(None).await.expect("an answer")).await
     }
 
-    async fn take_answer(&self, answer: String) {
+    /// Takes the answer of the other end, with all candidates.
+    pub async fn take_answer(&self, answer: String) {
         let answer = RTCSessionDescription::answer(answer).expect("the stack reads its own SDP");
         self.pc.set_remote_description(answer).await.expect("a good answer");
     }
 
-    async fn open(&self) {
+    /// Waits until its channel is open.
+    pub async fn open(&self) {
         while !matches!(self.channel.poll().await, Some(DataChannelEvent::OnOpen)) {}
         self.open.store(true, Ordering::Release);
     }
