@@ -115,6 +115,7 @@ step('control is handed over: the website offers, the editor accepts', async () 
     await editor.command('Tutorial: Show Solution');
     await editor.says(`You lead · ${NAME}/${STEPS} solution`);
     await editor.command('Tutorial: Hide Solution');
+    await editor.says(`You lead · ${NAME}/${STEPS}`);
     await editor.tree('Say hello').click();
     await editor.says(`You lead · ${HELLO}/${STEPS}`);
 });

@@ -76,13 +76,13 @@ export async function world() {
             return started;
         };
 
-        const server = program(EVERLINK_BIN, 'serve', '--listen', '0.0.0.0:0');
+        const server = program(EVERLINK_BIN, 'serve', '--listen', '0.0.0.0:0', '--web', join(root, 'web/dist'));
         const [, port] = await server.line(/listening on http:\/\/[^\s/]*:(\d+)/);
 
         const repository = join(directory, 'repository');
         execFileSync('bash', [join(root, 'tests/tutorial/sample.sh'), repository], { stdio: 'ignore' });
         const host = program(
-            EVERLINK_BIN, 'tutorial', 'host', repository, '--server', `http://${HERE}:${port}`, '--name', 'Host', '--limit', '5', '--identity', join(directory, 'identity'), '--json',
+            EVERLINK_BIN, 'tutorial', 'host', repository, '--server', `http://${HERE}:${port}`, '--name', 'Host', '--limit', '5', '--strategy', 'ask', '--identity', join(directory, 'identity'), '--json',
         );
         const [, uuid] = await host.line(/"uuid":\s*"([0-9a-f-]{36})"/);
 
@@ -253,7 +253,7 @@ export class Editor {
     }
 
     tree(name) {
-        return this.page.locator('.pane[aria-label*="Steps"] .monaco-list-row, .monaco-list-row', { hasText: name }).first();
+        return this.page.locator('.sidebar .monaco-list-row', { hasText: name }).first();
     }
 
     notification(text) {
