@@ -34,6 +34,7 @@ use crate::signaling::{
     Claim, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid, Signaling,
     SignalingError, Username,
 };
+#[cfg(feature = "tutorial")]
 use crate::store::Store;
 
 /// Exposes services and connects to them, in the name of one identity.
@@ -112,6 +113,7 @@ impl Client {
     }
 
     /// Where its sessions outlive the process.
+    #[cfg(feature = "tutorial")]
     pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
         self.inner.resuming.store()
     }
@@ -288,7 +290,7 @@ impl Client {
             config.connect_timeout,
             seed,
         );
-        let target = bytes::Bytes::from(serde_json::to_vec(&target).unwrap_or_default());
+        let target = bytes::Bytes::from(crate::signaling::wire::target(&target));
         let (mut session, taken, failure) = inner.resuming.dial(target, config, seed);
         session.set_incarnation(runtime::random());
         let store = inner.resuming.store().cloned();
@@ -307,6 +309,7 @@ impl Client {
             let mut driver = std::pin::pin!(task.ended());
             loop {
                 tokio::select! {
+                    biased;
                     () = &mut driver => break,
                     () = async { _ = stopping.wait_for(|stopping| *stopping).await } => {
                         shared.leave();
@@ -358,6 +361,7 @@ impl Inner {
         let mut stopping = self.stopping.subscribe();
         self.tasks.add(runtime::spawn(async move {
             tokio::select! {
+                biased;
                 _ = stopping.wait_for(|stopping| *stopping) => {}
                 () = crate::network::watch(|change| network.tell(change)) => {}
             }

@@ -37,7 +37,7 @@ pub enum CloseReason {
     )]
     Displaced,
     /// Host side: the peer did not come back in time.
-    #[error("the peer did not come back within {:?}", .0)]
+    #[error("the peer did not come back within {}", shown(*.0))]
     Expired(std::time::Duration),
     /// The saved session cannot be read; or it was left ([`detach`](crate::DurableConnection::detach))
     /// and could not be saved.
@@ -303,7 +303,7 @@ pub enum RecvError {
 #[non_exhaustive]
 pub enum ChannelError {
     /// This side has a channel of that label already.
-    #[error("a channel with the label {0:?} is open already")]
+    #[error("a channel with the label `{0}` is open already")]
     AlreadyOpen(String),
     /// The label is empty or longer than 255 bytes.
     #[error("a label has 1 to 255 bytes, this one {0}")]
@@ -312,9 +312,17 @@ pub enum ChannelError {
     #[error("{0} channels are open, which is the limit")]
     TooMany(usize),
     /// The peer opened a channel of that label as the other kind (durable or lossy).
-    #[error("the peer opened {0:?} as the other kind of channel (durable or lossy)")]
+    #[error("the peer opened `{0}` as the other kind of channel (durable or lossy)")]
     OtherKind(String),
     /// The connection is closed.
     #[error("the connection is closed: {0}")]
     Closed(CloseReason),
+}
+
+/// A time for people.
+fn shown(time: std::time::Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{} ms", time.subsec_millis()),
+        seconds => format!("{seconds} s"),
+    }
 }

@@ -207,6 +207,11 @@
 //!
 //! Both go on over the next link where they stopped, and both want a channel with [`QueueConfig::lossless`].
 //!
+//! # Tutorials
+//!
+//! With the feature `tutorial`, the module [`tutorial`]: a room where one leads through a tutorial and the others follow, with control
+//! handed over safely, on durable connections. `docs/TUTORIAL.md` tells how it works.
+//!
 //! # Lossy channels
 //!
 //! For what is stale when it comes late, such as a cursor's position.
@@ -306,6 +311,7 @@
 //! | `webrtc` | yes | `link::webrtc`, the default transport; needs tokio. In a browser `link::web` |
 //! | `http` | yes | `signaling::HttpSignaling` |
 //! | `store` | yes | `store::FileStore`: sessions that survive a killed process |
+//! | `tutorial` | yes | [`tutorial`]: one leads through a tutorial, the others follow |
 //! | `server` | no | `signaling::server` |
 //! | `metrics` | no | counters and histograms through the `metrics` facade: see [`metrics`] |
 //! | `testkit` | no | `testkit`: a UDP proxy with faults, links to cut, a checker of histories |
@@ -356,6 +362,7 @@
 // Few unit tests are built for a browser, and what the others need is left over.
 #![cfg_attr(all(test, target_arch = "wasm32"), allow(dead_code))]
 
+mod base64url;
 mod client;
 mod collections;
 mod config;
@@ -397,6 +404,11 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/GUARANTEES.md")]
 mod guarantees {}
+
+/// Compiles the examples of the guide to tutorials.
+#[cfg(all(doctest, feature = "webrtc", feature = "http", feature = "tutorial"))]
+#[doc = include_str!("../docs/TUTORIAL.md")]
+mod tutorials {}
 
 /// Compiles the examples of the migration guide.
 #[cfg(all(doctest, feature = "webrtc", feature = "http"))]

@@ -2,14 +2,17 @@
 # Builds the npm package: `bash web/build.sh`, on a machine with Rust and Node >= 20.
 #
 # What compiles the module is said in toolchain.sh.
-# `--quick` leaves optimising out, for work on the package itself.
+# `--quick` leaves optimising out, for work on the package itself and for bugs: only then does a panic say where it was.
 set -euo pipefail
 cd "$(dirname "$0")"
 profile=wasm
 [ "${1:-}" = --quick ] && profile=quick
 # Gzipped, the module and all its JavaScript: what it shall come down to, and what it must not grow beyond meanwhile.
 goal=$((150 * 1024))
-limit=$((330 * 1024))
+limit=$((224 * 1024))
+# The same with tutorials.
+tutorial_goal=$((300 * 1024))
+tutorial_limit=$((450 * 1024))
 
 step() { printf -- '-- %s (%d s)\n' "$1" "$SECONDS"; }
 
@@ -17,34 +20,74 @@ step() { printf -- '-- %s (%d s)\n' "$1" "$SECONDS"; }
 
 step "module, by $("${RUSTC:-rustc}" --version)"
 # No paths of this machine in the module: they differ from one to the next, and are downloaded by every page.
-export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src/=/"$'\x1f'"--remap-path-prefix=$(dirname "$PWD")/=/everlink/"
-"${cargo[@]}" build --quiet --locked -p everlink-web --profile "$profile" --target "$target" "${std[@]}"
+flags=("--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src/=/" "--remap-path-prefix=$(dirname "$PWD")/=/everlink/")
+if [ "$profile" = wasm ]; then
+    if build_std; then
+        flags+=("${lean[@]}")
+    else
+        printf 'the source of the standard library is not to be had (rustup component add rust-src): the module is larger than it should be\n'
+        limit=0
+    fi
+fi
+CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf %s "${flags[*]}")
+export CARGO_ENCODED_RUSTFLAGS
+rm -rf build
+mkdir -p build/tutorial build/dist/tutorial
+# Twice: what is for tutorials is no part of what other pages download.
+for part in tutorial .; do
+    features=()
+    [ $part = tutorial ] && features=(--features tutorial)
+    "${cargo[@]}" build --quiet --locked -p everlink-web "${features[@]}" --profile "$profile" --target "$target" "${std[@]}"
+    cp "target/$target/$profile/everlink_web.wasm" "build/$part/linked.wasm"
+done
 unset CARGO_ENCODED_RUSTFLAGS
 
 step 'glue'
 env -u RUSTC -u RUSTC_BOOTSTRAP "${cargo[@]}" build --quiet --locked -p bindgen
-rm -rf build
-mkdir -p build/dist
-target/debug/bindgen "target/$target/$profile/everlink_web.wasm" build everlink
+for part in tutorial .; do target/debug/bindgen "build/$part/linked.wasm" "build/$part" everlink; done
 
 step 'tools from npm'
 [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error
 
 if [ "$profile" = wasm ]; then
     step 'wasm-opt'
-    npx wasm-opt -Oz --strip-debug --strip-producers --strip-target-features build/everlink_bg.wasm -o build/dist/everlink_bg.wasm
-else
-    cp build/everlink_bg.wasm build/dist
+    for part in tutorial .; do
+        module=build/$part/everlink_bg.wasm
+        # Nothing lies in the lowest KiB of memory: the stack ends there. What LLVM left apart for size stays apart: functions
+        # that are short are more alike.
+        npx wasm-opt -Oz --low-memory-unused --one-caller-inline-max-function-size 1 --flexible-inline-max-function-size 10 \
+            --strip-debug --strip-producers "$module" -o "$module"
+        node order.mjs "$module" "$module"
+        npx wasm-opt --reorder-functions-by-name --strip-debug --strip-target-features "$module" -o "$module"
+        node shorten.mjs "$module" "build/$part/everlink.js"
+    done
 fi
 
 step 'TypeScript'
-cp build/everlink.js build/dist/glue.js
-cp build/everlink.d.ts src/glue.d.ts
-cp build/everlink.d.ts build/dist/glue.d.ts
-npx tsc -p tsconfig.json
+minify=()
+[ "$profile" = wasm ] && minify=(--minify)
+# Once over each module, as a class belongs to the module that it calls. The larger one last: its types are all types.
+for part in . tutorial; do
+    cp "build/$part/everlink_bg.wasm" "build/dist/$part"
+    cp "build/$part/everlink.d.ts" src/glue.d.ts
+    cp "build/$part/everlink.d.ts" "build/dist/$part/glue.d.ts"
+    project=tsconfig.json entries=(index node bridge) sources=./build/js
+    [ $part = tutorial ] && project=tsconfig.tutorial.json entries=(index node) sources=./build/tutorial/js/tutorial
+    npx tsc -p $project
+    cp "build/$part/everlink.js" "build/$part/js/glue.js"
+    # One file of what all entries share, and one for each entry; what nobody calls is left out.
+    npx esbuild "${entries[@]/#/$sources/}" --bundle --splitting --format=esm --target=es2022 --external:node:* \
+        --chunk-names=shared-[hash] --outdir="build/dist/$part" --log-level=warning "${minify[@]}"
+done
+
+step 'page'
+npx tsc -p tsconfig.pages.json
+cp build/tutorial/everlink.js src/glue.js
+node pages/build.mjs build/dist/page
+rm src/glue.js
 cp ../LICENSE-APACHE ../LICENSE-MIT .
 # Compressed for `everlink serve`, which has no other use of a compressor. npm does that itself.
-gzip -9nk build/dist/*.js build/dist/*.wasm
+gzip -9nk build/dist/*.js build/dist/*.wasm build/dist/tutorial/*.wasm build/dist/page/*.{js,css,html}
 echo '*.gz' >build/dist/.npmignore
 # All of it at once, so that nobody finds half a package.
 rm -rf dist
@@ -53,4 +96,5 @@ mv build/dist dist
 if [ "$profile" = wasm ]; then
     step 'size'
     node size.mjs "$goal" "$limit"
+    node size.mjs "$tutorial_goal" "$([ "$limit" = 0 ] || echo "$tutorial_limit")" tutorial
 fi

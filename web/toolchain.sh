@@ -27,7 +27,20 @@ use_debian() {
     std=(-Zbuild-std=std,panic_abort)
 }
 
-cargo=(cargo) std=()
+# Has the standard library built along, for size, and sets `lean`, the compiler's options for the smallest module: panics
+# stop it without a text, and what is for debugging prints nothing. False where there is no source of the library.
+build_std() {
+    if [ ${#std[@]} = 0 ]; then
+        [ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library" ] ||
+            timeout 120 rustup component add rust-src >/dev/null 2>&1 || return 1
+        export RUSTC_BOOTSTRAP=1
+        std=(-Zbuild-std=std,panic_abort)
+    fi
+    std+=(-Zbuild-std-features=optimize_for_size)
+    lean=(-Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none -Cllvm-args=-disable-lsr -Cllvm-args=-enable-pre=false)
+}
+
+cargo=(cargo) std=() lean=()
 case ${EVERLINK_WEB_RUST:-auto} in
     debian) use_debian ;;
     rustup) has_target ;;

@@ -135,6 +135,7 @@ impl DurableConnection {
     }
 
     /// The key of this side.
+    #[cfg(feature = "tutorial")]
     pub(crate) fn own_key(&self) -> PublicKey {
         self.shared().lock().own_key()
     }

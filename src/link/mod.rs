@@ -25,7 +25,7 @@ use crate::runtime::{BoxFuture, Instant, MaybeSend, MaybeSync};
 
 /// Identifies the two ends of one link to both of them: a hash over both DTLS fingerprints,
 /// the offerer's first. Whoever sits in between has other fingerprints and so another binding.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Binding(pub [u8; 32]);
 
 impl fmt::Debug for Binding {

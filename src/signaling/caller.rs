@@ -68,8 +68,15 @@ impl Caller {
 
 /// The answer is not one to what was asked.
 pub(crate) fn nonsense(response: &Response) -> SignalingError {
-    let kind = format!("{response:?}");
-    let kind = kind.split(['(', ' ', '{']).next().unwrap_or_default();
+    let kind = match response {
+        Response::Done => "nothing",
+        Response::Claimed(_) => "a claim",
+        Response::Owner(_) => "an owner",
+        Response::Services(_) => "services",
+        Response::Published(_) => "a lease",
+        Response::Service(_) => "a service",
+        Response::Taken(_) => "an offer",
+    };
     SignalingError::NotAServer(format!("an answer to another question ({kind})"))
 }
 

@@ -8,10 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::sync::{Notify, oneshot};
 
@@ -28,7 +24,7 @@ use crate::durable::dialer::{DialFailure, Dialed, Dialer, Restart};
 use crate::error::DialError;
 use crate::identity::PublicKey;
 use crate::link::{LinkError, Negotiation, Transport};
-use crate::runtime::{self, BoxFuture, Instant};
+use crate::runtime::{self, BoxFuture, Futures, Instant, MaybeSend};
 
 /// Dials one service through a directory.
 pub(crate) struct SignaledDialer {
@@ -148,7 +144,7 @@ impl Inner {
         seed: u64,
         answered: &Arc<AtomicBool>,
     ) -> Result<Dialed, DialError> {
-        let mut tries = FuturesUnordered::new();
+        let mut tries = Futures::new();
         let mut started = 0;
         let mut patience = HEDGE_AFTER;
         if self.pin().is_some() {
@@ -159,7 +155,8 @@ impl Inner {
         loop {
             let taken = Arc::new(Notify::new());
             if started < MAX_TRIES {
-                tries.push(self.clone().try_once(limit, taken.clone(), answered.clone()));
+                let once = self.clone().try_once(limit, taken.clone(), answered.clone());
+                tries.push(Box::pin(once));
                 started += 1;
             }
             // Only an offer that was taken can be hopeless: waiting for one twice gains nothing.
@@ -172,7 +169,7 @@ impl Inner {
                 self.watch_way(seed).await;
             };
             let another = async {
-                tokio::select! { () = stuck => {}, () = healed => {} }
+                tokio::select! { biased; () = stuck => {}, () = healed => {} }
             };
             tokio::select! {
                 biased;
@@ -303,9 +300,8 @@ fn check(target: &ServiceTarget, pin: Option<Pin>, taken: &TakenOffer) -> Result
 
 /// Whether the record's uuid commits to all that it says of the service's identity.
 fn commits(service: &ServiceRecord) -> bool {
-    let mut salt = [0; 16];
-    matches!(URL_SAFE_NO_PAD.decode_slice(&service.salt, &mut salt), Ok(16))
-        && ServiceUuid::derive(&service.owner, &service.username, &service.service, &salt) == service.uuid
+    let derived = |salt| ServiceUuid::derive(&service.owner, &service.username, &service.service, &salt);
+    crate::base64url::decode(&service.salt).map(derived) == Some(service.uuid)
 }
 
 /// Resolves when `probe` failed and then succeeds: see [`Dialer::reachable`].
@@ -317,18 +313,19 @@ fn commits(service: &ServiceRecord) -> bool {
 /// while all probes succeed.
 async fn watch_way<F>(mut rng: StdRng, probe: impl Fn() -> F)
 where
-    F: Future<Output = bool>,
+    F: Future<Output = bool> + MaybeSend,
 {
     let started = runtime::now();
-    let mut under_way = FuturesUnordered::new();
+    let mut under_way = Futures::new();
     // When the newest probes of either fate were sent: one that got lost on a working way, and is
     // found out after a later one was answered, is no break.
     let (mut succeeded, mut failed) = (None, None);
     loop {
-        under_way.push(async {
+        let answer = probe();
+        under_way.push(Box::pin(async move {
             let sent = runtime::now();
-            (sent, runtime::timeout(PROBE_FAILS, probe()).await == Some(true))
-        });
+            (sent, runtime::timeout(PROBE_FAILS, answer).await == Some(true))
+        }));
         let pause = runtime::sleep(pause(started, runtime::now(), failed.is_some(), &mut rng));
         let mut pause = std::pin::pin!(pause);
         loop {

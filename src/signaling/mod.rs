@@ -11,6 +11,7 @@ pub mod directory;
 pub(crate) mod host;
 #[cfg(feature = "http")]
 mod http;
+pub(crate) mod json;
 mod local;
 mod memory;
 mod names;
@@ -34,6 +35,9 @@ use serde::{Deserialize, Serialize};
 pub use self::auth::{SignedRequest, Verified};
 #[cfg(feature = "http")]
 pub use self::http::{HttpSignaling, UrlError};
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub use self::json::{metadata_from_js, metadata_to_js};
 pub use self::memory::MemorySignaling;
 pub use self::names::{InstanceId, NameError, OfferId, ServiceFqn, ServiceQuery, ServiceUuid, Username};
 use crate::identity::{PublicKey, Signature};
@@ -331,7 +335,7 @@ pub struct TakenOffer {
 
 /// What happens to a key's services and offers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", try_from = "wire::EventFields")]
+#[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// To the host: one of its offers was answered.

@@ -1,8 +1,12 @@
 //! Requests and responses as HTTP carries them: method, path and body, and back. Pure, and the
 //! only such mapping, so that every carrier signs and checks the same bytes.
 
+#[cfg(any(feature = "http", test))]
+pub(crate) mod read;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::json::{self, Writer};
 use super::*;
 
 /// A request in the form that is signed and sent.
@@ -21,7 +25,7 @@ pub(crate) mod millis {
     use super::{Deserialize, Duration, Serialize};
 
     pub(crate) fn serialize<S: serde::Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        u64::try_from(value.as_millis()).unwrap_or(u64::MAX).serialize(to)
+        super::whole_millis(*value).serialize(to)
     }
 
     pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
@@ -29,13 +33,13 @@ pub(crate) mod millis {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TargetBody {
     target: ServiceTarget,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TakeBody {
     target: ServiceTarget,
@@ -43,41 +47,41 @@ struct TakeBody {
     wait: Duration,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OffersBody {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     instance: Option<InstanceId>,
     offers: Vec<NewOffer>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OfferIdsBody {
     offers: Vec<OfferId>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AnswerBody {
     sdp: String,
     signature: Signature,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CandidatesBody {
     candidates: Vec<String>,
 }
 
-#[cfg(any(feature = "http", feature = "server", test))]
-#[derive(Serialize, Deserialize)]
+#[cfg(any(feature = "server", test))]
+#[derive(Serialize)]
 struct OwnerReply {
     claim: Option<Claim>,
 }
 
-#[cfg(any(feature = "http", feature = "server", test))]
-#[derive(Serialize, Deserialize)]
+#[cfg(any(feature = "server", test))]
+#[derive(Serialize)]
 struct ServicesReply {
     services: Vec<ServiceRecord>,
 }
@@ -89,32 +93,40 @@ pub(crate) fn encode(request: &Request) -> HttpForm {
         Request::Claim { username } => ("PUT", format!("/v1/usernames/{username}"), none()),
         Request::Owner { username } => ("GET", format!("/v1/usernames/{username}"), none()),
         Request::List { username } => ("GET", format!("/v1/usernames/{username}/services"), none()),
-        Request::Publish(publish) => ("PUT", format!("/v1/services/{}", publish.uuid), json(publish)),
+        Request::Publish(publish) => {
+            ("PUT", format!("/v1/services/{}", publish.uuid), self::publish(publish).into_bytes())
+        }
         Request::Withdraw { uuid } => ("DELETE", format!("/v1/services/{uuid}"), none()),
         Request::Resolve { target: ServiceTarget::Uuid { uuid } } => {
             ("GET", format!("/v1/services/{uuid}"), none())
         }
-        Request::Resolve { target } => {
-            ("POST", "/v1/resolve".to_owned(), json(&TargetBody { target: target.clone() }))
-        }
+        Request::Resolve { target } => (
+            "POST",
+            "/v1/resolve".to_owned(),
+            Writer::new().json("target", &self::target(target)).end().into_bytes(),
+        ),
         Request::AddOffers { uuid, instance, offers } => {
-            let body = json(&OffersBody { instance: *instance, offers: offers.clone() });
-            ("POST", format!("/v1/services/{uuid}/offers"), body)
+            let body = with_instance(Writer::new(), instance).list("offers", &self::offers(offers));
+            ("POST", format!("/v1/services/{uuid}/offers"), body.end().into_bytes())
         }
         Request::WithdrawOffers { uuid, offers } => {
-            let body = json(&OfferIdsBody { offers: offers.clone() });
-            ("POST", format!("/v1/services/{uuid}/offers/withdraw"), body)
+            let offers: Vec<_> = offers.iter().map(|id| json::quoted(&id.to_string())).collect();
+            let body = Writer::new().list("offers", &offers);
+            ("POST", format!("/v1/services/{uuid}/offers/withdraw"), body.end().into_bytes())
         }
         Request::Take { target, wait } => {
-            ("POST", "/v1/take".to_owned(), json(&TakeBody { target: target.clone(), wait: *wait }))
+            let body = Writer::new().json("target", &self::target(target));
+            let body = body.plain("wait_ms", &whole_millis(*wait));
+            ("POST", "/v1/take".to_owned(), body.end().into_bytes())
         }
         Request::Answer(Answer { offer, sdp, signature }) => {
-            let body = json(&AnswerBody { sdp: sdp.clone(), signature: *signature });
-            ("POST", format!("/v1/offers/{offer}/answer"), body)
+            let body = Writer::new().text("sdp", sdp).shown("signature", signature);
+            ("POST", format!("/v1/offers/{offer}/answer"), body.end().into_bytes())
         }
         Request::Candidates { offer, candidates } => {
-            let body = json(&CandidatesBody { candidates: candidates.clone() });
-            ("POST", format!("/v1/offers/{offer}/candidates"), body)
+            let candidates: Vec<_> = candidates.iter().map(|candidate| json::quoted(candidate)).collect();
+            let body = Writer::new().list("candidates", &candidates);
+            ("POST", format!("/v1/offers/{offer}/candidates"), body.end().into_bytes())
         }
         Request::Events { cursor: None } => ("GET", "/v1/events".to_owned(), none()),
         Request::Events { cursor: Some(cursor) } => {
@@ -122,6 +134,43 @@ pub(crate) fn encode(request: &Request) -> HttpForm {
         }
     };
     HttpForm { method: method.to_owned(), path, body }
+}
+
+/// A target as JSON.
+pub(crate) fn target(target: &ServiceTarget) -> String {
+    match target {
+        ServiceTarget::Uuid { uuid } => Writer::new().shown("uuid", uuid),
+        ServiceTarget::Name { username, service, token } => {
+            let named = Writer::new().shown("username", username).shown("service", service);
+            token.iter().fold(named, |named, token| named.text("token", token))
+        }
+    }
+    .end()
+}
+
+fn publish(publish: &Publish) -> String {
+    let Publish { username, service, uuid, salt, instance, public, token_hash, metadata, ttl, offers } =
+        publish;
+    let body = Writer::new().shown("username", username).shown("service", service).shown("uuid", uuid);
+    let body = with_instance(body.text("salt", salt), instance).plain("public", public);
+    let body = token_hash.iter().fold(body, |body, hash| body.text("token_hash", hash));
+    let body = body.json("metadata", &json::metadata(metadata)).plain("ttl_ms", &whole_millis(*ttl));
+    body.list("offers", &self::offers(offers)).end()
+}
+
+fn with_instance(body: Writer, instance: &Option<InstanceId>) -> Writer {
+    instance.iter().fold(body, |body, instance| body.shown("instance", instance))
+}
+
+fn offers(offers: &[NewOffer]) -> Vec<String> {
+    let offer = |NewOffer { id, sdp, signature }: &NewOffer| {
+        Writer::new().shown("id", id).text("sdp", sdp).shown("signature", signature).end()
+    };
+    offers.iter().map(offer).collect()
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The request in `form`; the inverse of [`encode`].
@@ -206,85 +255,17 @@ pub(crate) fn may_be_unsigned(request: &Request) -> bool {
 pub(crate) fn encode_response(response: &Response) -> Vec<u8> {
     match response {
         Response::Done => b"{}".to_vec(),
-        Response::Claimed(claim) => json(claim),
-        Response::Owner(claim) => json(&OwnerReply { claim: claim.clone() }),
-        Response::Services(services) => json(&ServicesReply { services: services.clone() }),
-        Response::Published(lease) => json(lease),
-        Response::Service(record) => json(record),
-        Response::Taken(taken) => json(taken),
+        Response::Claimed(claim) => to_json(claim),
+        Response::Owner(claim) => to_json(&OwnerReply { claim: claim.clone() }),
+        Response::Services(services) => to_json(&ServicesReply { services: services.clone() }),
+        Response::Published(lease) => to_json(lease),
+        Response::Service(record) => to_json(record),
+        Response::Taken(taken) => to_json(taken),
     }
 }
 
-/// The response in `body`, which answers `request`.
-#[cfg(any(feature = "http", test))]
-pub(crate) fn decode_response(request: &Request, body: &[u8]) -> Result<Response, serde_json::Error> {
-    use serde_json::from_slice;
-    Ok(match request {
-        Request::Claim { .. } => Response::Claimed(from_slice(body)?),
-        Request::Owner { .. } => Response::Owner(from_slice::<OwnerReply>(body)?.claim),
-        Request::List { .. } => Response::Services(from_slice::<ServicesReply>(body)?.services),
-        Request::Publish(_) => Response::Published(from_slice(body)?),
-        Request::Resolve { .. } => Response::Service(from_slice(body)?),
-        Request::Take { .. } => Response::Taken(from_slice(body)?),
-        Request::Withdraw { .. }
-        | Request::AddOffers { .. }
-        | Request::WithdrawOffers { .. }
-        | Request::Answer(_)
-        | Request::Candidates { .. }
-        | Request::Events { .. } => {
-            from_slice::<serde_json::Map<String, serde_json::Value>>(body)?;
-            Response::Done
-        }
-    })
-}
-
-/// An [`Event`] as it travels: read flat, which is half the code of reading it by its type first.
-#[derive(Deserialize)]
-pub(crate) struct EventFields {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    uuid: Option<ServiceUuid>,
-    #[serde(default)]
-    offer: Option<OfferId>,
-    #[serde(default)]
-    peer: Option<PublicKey>,
-    #[serde(default)]
-    sdp: Option<String>,
-    #[serde(default)]
-    signature: Option<Signature>,
-    #[serde(default)]
-    candidates: Option<Vec<String>>,
-    #[serde(default)]
-    offers: Option<usize>,
-    #[serde(default)]
-    wanted: Option<usize>,
-}
-
-impl TryFrom<EventFields> for Event {
-    type Error = &'static str;
-
-    fn try_from(fields: EventFields) -> Result<Self, &'static str> {
-        let EventFields { kind, uuid, offer, peer, sdp, signature, candidates, offers, wanted } = fields;
-        let event = match &*kind {
-            "answered" => (|| {
-                let (uuid, offer, peer) = (uuid?, offer?, peer?);
-                Some(Self::Answered { uuid, offer, peer, sdp: sdp?, signature: signature? })
-            })(),
-            "candidates" => (|| Some(Self::Candidates { offer: offer?, candidates: candidates? }))(),
-            "offer_wanted" => {
-                (|| Some(Self::OfferWanted { uuid: uuid?, offers: offers?, wanted: wanted? }))()
-            }
-            "lease_lost" => uuid.map(|uuid| Self::LeaseLost { uuid }),
-            "opened" => Some(Self::Opened),
-            "missed" => Some(Self::Missed),
-            _ => return Err("an event of an unknown type"),
-        };
-        event.ok_or("an event that lacks what its type has")
-    }
-}
-
-fn json(value: &impl Serialize) -> Vec<u8> {
+#[cfg(any(feature = "server", test))]
+fn to_json(value: &impl Serialize) -> Vec<u8> {
     // Only maps with keys that are no strings, or writers that fail, make serde_json fail.
     serde_json::to_vec(value).expect("protocol types are JSON")
 }
@@ -438,8 +419,8 @@ pub(crate) mod tests {
             (resolve, Response::Service(record.clone())),
             (take, Response::Taken(TakenOffer { service: record, id, sdp, signature })),
         ] {
-            assert_eq!(decode_response(request, &encode_response(&response)).unwrap(), response);
-            assert!(decode_response(request, b"[1]").is_err());
+            assert_eq!(read::response(request, &encode_response(&response)).unwrap(), response);
+            assert!(read::response(request, b"[1]").is_err());
         }
     }
 

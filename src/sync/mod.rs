@@ -1,4 +1,4 @@
-//! What can be built on one durable channel: requests with replies, and streams of bytes.
+//! What can be built on one durable channel: requests with replies, streams of bytes, and tutorials that are followed.
 //!
 //! Each layer is a pure machine (`wire.rs` and its tables) under a thin handle, and knows nothing of
 //! a connection but its [`DurableChannel`](crate::DurableChannel). What it says on the channel is in

@@ -3,11 +3,15 @@
 
 mod bad_input;
 mod process;
+#[cfg(unix)]
+mod screen;
 mod serve;
 mod store;
 mod stream;
 mod talk;
 mod transfer;
+#[cfg(unix)]
+mod tutorial;
 
 use process::World;
 
@@ -47,6 +51,9 @@ fn help_and_version_are_answers() {
         &["send"],
         &["recv"],
         &["whoami"],
+        &["tutorial"],
+        &["tutorial", "host"],
+        &["tutorial", "follow"],
         &["demo"],
         &["bench"],
     ] {

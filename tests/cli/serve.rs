@@ -1,4 +1,4 @@
-//! The page `/try` of `everlink serve`.
+//! The pages `/try` and `/tutorial` of `everlink serve`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -61,11 +61,63 @@ fn try_is_served_from_the_package_and_nothing_else_is() {
 }
 
 #[test]
+fn tutorial_is_served_from_beside_the_package_by_the_strictest_policy() {
+    let world = World::new();
+    let package = world.path("dist");
+    for directory in ["", "/page", "/tutorial"] {
+        std::fs::create_dir(format!("{package}{directory}")).unwrap();
+    }
+    let write = |name: &str, text: &str| std::fs::write(format!("{package}/{name}"), text).unwrap();
+    for name in ["index.js", "everlink_bg.wasm"] {
+        write(name, name);
+        write(&format!("tutorial/{name}"), &format!("tutorial's {name}"));
+    }
+    // A package without the page: an older one, or one from npm.
+    std::fs::remove_dir(format!("{package}/page")).unwrap();
+    {
+        let (_server, url) = world.serve(&["--web", &package]);
+        assert_eq!((get(&url, "/tutorial").0, get(&url, "/try").0), (503, 200));
+    }
+    std::fs::create_dir(format!("{package}/page")).unwrap();
+    let source = include_str!("../../web/pages/tutorial/index.html");
+    write("page/index.html", source);
+    write("page/secret.txt", "secret");
+    for name in ["main.js", "style.css", "icon.svg", "literata.woff2"] {
+        write(&format!("page/{name}"), name);
+    }
+    let (_server, url) = world.serve(&["--web", &package]);
+    let (status, head, page) = get(&url, "/tutorial");
+    assert_eq!(status, 200);
+    let policy = head.lines().find_map(|line| line.strip_prefix("content-security-policy: ")).unwrap();
+    for rule in [
+        "default-src 'none'",
+        "script-src 'self' 'wasm-unsafe-eval';",
+        "connect-src 'self';",
+        "require-trusted-types-for 'script'",
+        "trusted-types dompurify",
+    ] {
+        assert!(policy.contains(rule), "{rule} in {policy}");
+    }
+    assert!(!policy.contains("unsafe-inline") && !policy.contains("http"), "{policy}");
+    assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains(" onclick"));
+    let named: Vec<_> = page.split('"').filter(|name| name.starts_with("tutorial/")).collect();
+    assert!(named.len() >= 4, "{named:?}");
+    for name in named {
+        assert_eq!(get(&url, &format!("/{name}")).0, 200, "{name}");
+    }
+    assert_eq!(get(&url, "/tutorial/everlink_bg.wasm").2, "tutorial's everlink_bg.wasm");
+    for path in ["secret.txt", "index.html", "index.js", "../index.js", "%2e%2e/index.js"] {
+        assert_eq!(get(&url, &format!("/tutorial/{path}")).0, 404, "{path}");
+    }
+}
+
+#[test]
 fn without_the_package_try_says_what_to_do_and_the_rest_works() {
     let world = World::new();
     let (_server, url) = world.serve(&[]);
     let (status, _, page) = get(&url, "/try");
     assert!(status == 503 && page.contains("web/build.sh") && page.contains("--web"), "{status} {page}");
+    assert_eq!(get(&url, "/tutorial").0, 503);
     assert_eq!(get(&url, "/try/style.css").0, 200);
     assert_eq!(get(&url, "/v1/health").0, 200);
     let nowhere = world.path("nowhere");

@@ -1,9 +1,10 @@
 // Figures of the package in Chromium on loopback: `bash web/bench/run.sh`. Throughput is beside a plain RTCDataChannel
 // between the same two in the same run, by turns, each without its first quarter: in it Chromium still changes
 // its mind about the path, which may stop it for a second or more. Everything else is with a native host.
-// EVERLINK_ONLY=throughput leaves the rest out.
+// EVERLINK_ONLY=throughput or =tutorial leaves the rest out.
 import { throughput } from './native.mjs';
 import { browser, host, open, pages, profile, scoped, signaling } from '../test/harness.mjs';
+import * as tutorial from '../test/tutorial/room.mjs';
 
 const rounds = Number(process.env.EVERLINK_ROUNDS ?? 20);
 const bytes = Number(process.env.EVERLINK_BYTES ?? 64 << 20);
@@ -22,7 +23,10 @@ await scoped(async (scope) => {
     const context = await profile(scope, chrome);
     const page = await open(context, origin);
 
-    if (process.env.EVERLINK_ONLY !== 'throughput') await others(scope, server, uuid, context, origin, page);
+    const only = process.env.EVERLINK_ONLY;
+    if (!only) await others(scope, server, uuid, context, origin, page);
+    if (only !== 'throughput') await steps(scope, chrome);
+    if (only === 'tutorial') return;
 
     const runs = Number(process.env.EVERLINK_RUNS ?? 7);
     for (const [direction, what] of [['up', 'page to native'], ['down', 'native to page']]) {
@@ -102,6 +106,44 @@ async function others(scope, server, uuid, context, origin, page) {
         await reloaded.evaluate(async () => (await channel.send('after')).acked());
     }
     times('reload, module and session from IndexedDB, resumed', reloads, '<= 1500 ms');
+}
+
+/** From a key pressed at the page that leads to the pixels of the step at a page that follows. */
+async function steps(scope, chrome) {
+    const count = 40;
+    const commits = Array.from({ length: count + 1 }, (_, at) => [`action: Step ${at}`, { 'README.md': `# Step ${at}\n\n${'Some words. '.repeat(100)}\n`, 'src/main.rs': `fn main() {\n    println!("{}", ${at});\n}\n`.repeat(20) }]);
+    const { url, say } = await tutorial.host(scope, { steps: commits });
+    const pages = [];
+    for (const name of ['Leader', 'Follower']) pages.push(await tutorial.join(await tutorial.open(await profile(scope, chrome), url), name));
+    const [leader, follower] = pages;
+    say(`offer Leader`);
+    await leader.getByRole('button', { name: 'Take the lead' }).click();
+    await tutorial.role(leader, 'leading');
+    await follower.evaluate(() => {
+        globalThis.shown = {};
+        const article = document.querySelector('#article');
+        new MutationObserver(() => {
+            const { place } = article.dataset;
+            // The frame that shows it is out when a task after its callback runs.
+            requestAnimationFrame(() => {
+                const after = new MessageChannel();
+                after.port1.onmessage = () => (globalThis.shown[place] ??= performance.timeOrigin + performance.now());
+                after.port2.postMessage(0);
+            });
+        }).observe(article, { attributeFilter: ['data-place'] });
+    });
+    const took = [];
+    for (let place = 1; place <= count; place++) {
+        const began = await leader.evaluate(() => {
+            const began = performance.timeOrigin + performance.now();
+            document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }));
+            return began;
+        });
+        const shown = await (await follower.waitForFunction((place) => globalThis.shown[place], place)).jsonValue();
+        took.push(shown - began);
+        await new Promise((resolve) => setTimeout(resolve, 150));
+    }
+    times('step at the leader, to pixels at a follower', took, '<= 50 ms');
 }
 
 /** Megabytes a second over a durable channel. */

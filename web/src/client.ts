@@ -43,13 +43,14 @@ export interface IndexedDbOptions {
  * {@link shutdown} ends everything it started, and so does `await using`.
  */
 export class Client {
-    readonly #raw: RawClient;
+    /** @internal */
+    readonly raw: RawClient;
 
     /** The identity. */
     readonly identity: Identity;
 
     private constructor(raw: RawClient, identity: Identity) {
-        this.#raw = raw;
+        this.raw = raw;
         this.identity = identity;
     }
 
@@ -97,7 +98,7 @@ export class Client {
     }
 
     async #connect(target: Target, { signal, ...options }: ConnectOptions): Promise<DurableConnection> {
-        const connected = run<RawConnection>((cancelled) => this.#raw.connect(target, options, cancelled), signal);
+        const connected = run<RawConnection>((cancelled) => this.raw.connect(target, options, cancelled), signal);
         return new DurableConnection(await connected);
     }
 
@@ -107,7 +108,7 @@ export class Client {
      * @throws {@link ArgumentError}
      */
     connectLazy(target: Target, options: ConnectionOptions = {}): DurableConnection {
-        return new DurableConnection(guard(() => this.#raw.connectLazy(target, options)));
+        return new DurableConnection(guard(() => this.raw.connectLazy(target, options)));
     }
 
     /**
@@ -115,7 +116,7 @@ export class Client {
      * @throws {@link ServiceError}, {@link SignalingError}, {@link StoreError}, {@link ArgumentError}
      */
     async exposeService({ signal, ...options }: ServiceOptions): Promise<DurableService> {
-        const exposed = run<RawService>((cancelled) => this.#raw.exposeService(options, cancelled), signal);
+        const exposed = run<RawService>((cancelled) => this.raw.exposeService(options, cancelled), signal);
         return new DurableService(await exposed);
     }
 
@@ -124,22 +125,22 @@ export class Client {
      * @throws {@link SignalingError} `username-taken` if it is another key's.
      */
     async claimUsername(username: string, { signal }: Abortable = {}): Promise<Claim> {
-        return run((cancelled) => this.#raw.claimUsername(username, cancelled), signal);
+        return run((cancelled) => this.raw.claimUsername(username, cancelled), signal);
     }
 
     /** The public services of a user. */
     async services(username: string, { signal }: Abortable = {}): Promise<ServiceRecord[]> {
-        return run((cancelled) => this.#raw.services(username, cancelled), signal);
+        return run((cancelled) => this.raw.services(username, cancelled), signal);
     }
 
     /** Says that the network changed, for pages that learn it before the browser does. */
     networkChanged(): void {
-        this.#raw.networkChanged();
+        this.raw.networkChanged();
     }
 
     /** Withdraws services, closes connections (with a store: detaches them), and waits for that. */
     async shutdown(): Promise<void> {
-        await run(() => this.#raw.shutdown());
+        await run(() => this.raw.shutdown());
     }
 
     /** As {@link shutdown}. */

@@ -35,7 +35,7 @@ export interface CloseReason extends ErrorInfo {
     readonly cause?: ErrorInfo;
 }
 
-/** What every error of this package is. */
+/** What every error of this package is. One of this very class has the code `internal`, and is a bug of everlink. */
 export class EverlinkError extends Error {
     // Written out in each class: minifiers rename classes.
     override name = 'EverlinkError';
@@ -118,7 +118,8 @@ export class StoreError extends EverlinkError {
     override name = 'StoreError';
 }
 
-const classes: Record<string, typeof EverlinkError> = {
+/** @internal By the kind that the module tells. */
+export const classes: Record<string, typeof EverlinkError> = {
     argument: ArgumentError,
     unsupported: UnsupportedError,
     connect: ConnectError,
@@ -132,6 +133,11 @@ const classes: Record<string, typeof EverlinkError> = {
 
 /** Makes an error of what the module threw. */
 export function toError(thrown: unknown): unknown {
+    if (thrown instanceof WebAssembly.RuntimeError) {
+        const message =
+            'everlink had an internal error and cannot go on in this page. That is a bug: please report it, best with what a package built by `web/build.sh --quick` prints to the console';
+        return Object.assign(new EverlinkError({ code: 'internal', message }), { cause: thrown });
+    }
     if (typeof thrown !== 'object' || thrown === null || thrown instanceof Error) return thrown;
     const info = thrown as ErrorInfo;
     return new (classes[info.kind] ?? EverlinkError)(info);

@@ -21,6 +21,8 @@ if [ -z "${EVERLINK_BIN:-}" ]; then
     (cd ../.. && cargo build --quiet --all-features --bin everlink)
 fi
 
+[ ../node_modules/.package-lock.json -nt ../package-lock.json ] || (cd .. && npm ci --no-audit --no-fund --loglevel=error)
+
 # The package as `npm install` would unpack it, where it finds the dependencies of these tests.
 rm -rf build
 mkdir -p build/node_modules/everlink build/node
@@ -28,7 +30,7 @@ tarball=$(cd .. && npm pack --silent --pack-destination test/build)
 tar xf "build/$tarball" -C build/node_modules/everlink --strip-components=1
 
 files=("$@")
-[ ${#files[@]} -gt 0 ] || files=(judge.test.mjs native.test.mjs page.test.mjs leaving.test.mjs package.test.mjs bad-input.test.mjs try.test.mjs rust-app.test.mjs firefox.test.mjs)
+[ ${#files[@]} -gt 0 ] || files=(judge.test.mjs native.test.mjs page.test.mjs leaving.test.mjs package.test.mjs bad-input.test.mjs try.test.mjs tutorial.test.mjs room.test.mjs rust-app.test.mjs firefox.test.mjs)
 failed=0
 for file in "${files[@]}"; do
     run=(timeout 400 node --test "$file")

@@ -9,13 +9,18 @@ use everlink::link::IceServer;
 use everlink::link::webrtc::{WebRtcConfig, WebRtcTransport};
 use everlink::signaling::{HttpSignaling, ServiceFqn, Username};
 use everlink::store::FileStore;
+use everlink::testkit::Cuttable;
+use everlink::tutorial::TutorialLink;
 use everlink::{Client, ConnectionConfig, Identity, PublicKey, QueueConfig, Target};
 
 use crate::bench::BenchArgs;
 use crate::soak::SoakArgs;
+use crate::tutorial::host::Strategy;
 
 /// How long to look for a host that the server knows and that does not answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// The server that is meant when none is named.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:3000";
 
 /// Durable WebRTC connections: messages that are neither lost nor doubled when the link is.
 #[derive(Debug, Parser)]
@@ -41,6 +46,7 @@ pub enum Command {
     Send(Send),
     Recv(Recv),
     Whoami(Whoami),
+    Tutorial(Tutorial),
     /// Show what it does: a server, a host and a peer in this process, over real WebRTC.
     ///
     /// Sends thousands of numbered messages both ways, cuts the link three times in different ways
@@ -72,7 +78,7 @@ pub enum Command {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: for this machine, remembering names and services\n  \
     everlink serve --data ./everlink-data\n\nExample: for the local network, on a free port\n  \
-    everlink serve --listen 0.0.0.0:0\n\nExample: with the page /try, in a clone of the sources\n  \
+    everlink serve --listen 0.0.0.0:0\n\nExample: with the pages /try and /tutorial, in a clone of the sources\n  \
     everlink serve --web web/dist")]
 pub struct Serve {
     /// Where to listen; port 0 picks a free one.
@@ -82,9 +88,10 @@ pub struct Serve {
     /// it they are kept in memory.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Where the files of the npm package are, for the page /try, on which two browsers talk: `web/dist`
-    /// of the sources after `bash web/build.sh`. The default is the directory `web` beside this program,
-    /// as in a release. Without it the page says what is missing.
+    /// Where the files of the npm package are, for the pages /try, on which two browsers talk, and
+    /// /tutorial, on which a tutorial is followed and led: `web/dist` of the sources after
+    /// `bash web/build.sh`. The default is the directory `web` beside this program, as in a release.
+    /// Without it the pages say what is missing.
     #[arg(long, value_name = "DIR")]
     pub web: Option<PathBuf>,
 }
@@ -213,6 +220,117 @@ pub struct Whoami {
     pub identity: Option<PathBuf>,
 }
 
+/// Show a tutorial to others, or follow one: steps, texts and changes, in step with whoever leads.
+///
+/// A tutorial is a git repository whose commits are its steps: messages that begin with section:, action:,
+/// template: and solution: (a template is followed by its solution).
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: two terminals\n  everlink tutorial host ./my-tutorial\n  \
+    everlink tutorial follow 3f2a6c1e-0c6b-8a1d-9f42-5d0e8b7c6a19 --work ./exercise")]
+pub struct Tutorial {
+    #[command(subcommand)]
+    pub command: TutorialCommand,
+}
+
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // there is one of them
+pub enum TutorialCommand {
+    Host(TutorialHost),
+    Follow(TutorialFollow),
+}
+
+/// Show the tutorial in a git repository, and lead.
+///
+/// On a terminal it shows the steps on the whole screen; `?` tells the keys. In a pipe it prints `room UUID`, then
+/// a line for each change, and reads commands from stdin: next, previous, goto N, solution, text, files,
+/// diff, checkout, lead, follow, offer, accept, decline, request, release, quit. Ends with q, ctrl-c or SIGTERM, which closes
+/// the room.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: the branch gitorial of a repository, for a class\n  \
+    everlink tutorial host ./my-tutorial --name Ada --limit 30\n\n\
+    Example: another branch, driven by a script\n  \
+    printf 'next\\ndiff\\nquit\\n' | everlink tutorial host ./my-tutorial --branch lessons --json")]
+pub struct TutorialHost {
+    /// The repository: the folder that has .git in it, or a bare one. It is only read.
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// The branch whose commits are the steps. The default is gitorial.
+    #[arg(long, value_name = "BRANCH")]
+    pub branch: Option<String>,
+    #[command(flatten)]
+    pub network: Network,
+    /// The username to publish under, claimed if it is free. The default is made of the key.
+    #[arg(long, value_name = "USER")]
+    pub user: Option<Username>,
+    /// What members call you.
+    #[arg(long, value_name = "NAME", value_parser = member_name)]
+    pub name: Option<String>,
+    /// How many members there may be, you included.
+    #[arg(long, value_name = "N", default_value = "32", value_parser = members)]
+    pub limit: usize,
+    /// Who gets control when somebody asks for it while another leads.
+    #[arg(long, value_name = "STRATEGY", value_enum, default_value = "ask")]
+    pub strategy: Strategy,
+    /// List the room for everybody. Otherwise it is found by its uuid or link only.
+    #[arg(long)]
+    pub public: bool,
+    /// Check files out into this folder, made if it is not there: key c. Your changes there are kept.
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// The file with the secret key; made if it is not there. The default is a file of this user's
+    /// (see `everlink whoami --json`).
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Keep the room in this directory; made if it is not there. After a crash, a kill or ctrl-c the next run goes on
+    /// with it, and members come back by themselves.
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// For tests: the line `cut` cuts the links.
+    #[arg(long, hide = true)]
+    pub cuttable: bool,
+}
+
+/// Follow a tutorial that somebody shows, or lead it when it is your turn.
+///
+/// On a terminal it shows the steps on the whole screen; `?` tells the keys. In a pipe it prints a line for each
+/// change, such as `step 3/12 template \"Say hello\"`, and reads the commands of `everlink tutorial host`. Waits out lost links.
+/// Ends when the host closes the room, or with q, ctrl-c or SIGTERM.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: with a folder for the files, which c puts there\n  \
+    everlink tutorial follow 'everlink://3f2a6c1e-0c6b-8a1d-9f42-5d0e8b7c6a19?server=https%3A%2F%2Fsignal.example.org' \\\n    \
+    --name Bob --work ./exercise\n\n\
+    Example: write down which steps were shown\n  \
+    everlink tutorial follow 3f2a6c1e-0c6b-8a1d-9f42-5d0e8b7c6a19 --observer --json < /dev/null > steps.jsonl")]
+pub struct TutorialFollow {
+    /// The room: the uuid or link that its host shows.
+    #[arg(value_name = "UUID|LINK", value_parser = room_link)]
+    pub room: TutorialLink,
+    /// The signaling server. The default is the link's, or else that of this machine.
+    #[arg(long, value_name = "URL", value_parser = HttpSignaling::new)]
+    pub server: Option<HttpSignaling>,
+    #[command(flatten)]
+    pub links: Links,
+    /// Check files out into this folder, made if it is not there: key c. Your changes there are kept.
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// What members call you.
+    #[arg(long, value_name = "NAME", value_parser = member_name)]
+    pub name: Option<String>,
+    /// Only watch: never lead.
+    #[arg(long)]
+    pub observer: bool,
+    /// The file with the secret key by which the room shall know you; made if it is not there. Whoever is killed and
+    /// comes back with the same key has the same place. Without it you have a new key each time.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Keep the session in this directory; made if it is not there. Without --identity the key is kept there, too.
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// For tests: the line `cut` cuts the links.
+    #[arg(long, hide = true)]
+    pub cuttable: bool,
+}
+
 /// What a host publishes, and as whom.
 #[derive(Debug, ClapArgs)]
 pub struct Publish {
@@ -256,8 +374,15 @@ pub struct Reach {
 #[derive(Debug, ClapArgs)]
 pub struct Network {
     /// The signaling server.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000", value_parser = HttpSignaling::new)]
+    #[arg(long, value_name = "URL", default_value = DEFAULT_SERVER, value_parser = HttpSignaling::new)]
     pub server: HttpSignaling,
+    #[command(flatten)]
+    pub links: Links,
+}
+
+/// How to reach the other side.
+#[derive(Debug, ClapArgs)]
+pub struct Links {
     /// A STUN server `stun:HOST:PORT`, or a TURN server `turn:USER:PASSWORD@HOST:PORT`. May be
     /// repeated. Without any, peers on the same machine or network are reached.
     #[arg(long, value_name = "SERVER", value_parser = ice_server)]
@@ -283,17 +408,34 @@ impl Reach {
 impl Network {
     /// A client that reaches others so, and keeps its sessions in the store if there is one.
     pub fn client(&self, identity: Identity, store: Option<FileStore>) -> Client {
+        let builder =
+            Client::builder(identity).signaling(self.server.clone()).transport(self.links.transport());
+        match store {
+            Some(store) => builder.store(store).build(),
+            None => builder.build(),
+        }
+    }
+
+    /// The same, over links that a test can cut.
+    pub fn cuttable(&self, identity: Identity, store: Option<FileStore>) -> (Client, Cuttable) {
+        let links = Cuttable::new(self.links.transport());
+        let builder = Client::builder(identity).signaling(self.server.clone()).transport(links.clone());
+        let client = match store {
+            Some(store) => builder.store(store).build(),
+            None => builder.build(),
+        };
+        (client, links)
+    }
+}
+
+impl Links {
+    fn transport(&self) -> WebRtcTransport {
         let mut config = WebRtcConfig::default();
         config.ice_servers.clone_from(&self.ice);
         if !self.bind.is_empty() {
             config.bind.clone_from(&self.bind);
         }
-        let transport = WebRtcTransport::new(config);
-        let builder = Client::builder(identity).signaling(self.server.clone()).transport(transport);
-        match store {
-            Some(store) => builder.store(store).build(),
-            None => builder.build(),
-        }
+        WebRtcTransport::new(config)
     }
 }
 
@@ -320,6 +462,25 @@ fn target(text: &str) -> Result<Target, String> {
     }
     let neither = "it is neither the uuid of a service nor USER/NAME@VERSION, such as alice/chat@1.0.0";
     text.parse().map(Target::Uuid).map_err(|_| neither.to_owned())
+}
+
+fn room_link(text: &str) -> Result<TutorialLink, String> {
+    text.parse().map_err(|error: everlink::tutorial::ParseLinkError| error.to_string())
+}
+
+fn member_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    match name.len() {
+        1..=everlink::tutorial::MAX_NAME if !name.chars().any(char::is_control) => Ok(name.to_owned()),
+        _ => Err(format!("a name has 1 to {} bytes and no control characters", everlink::tutorial::MAX_NAME)),
+    }
+}
+
+fn members(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(members @ 2..=10_000) => Ok(members),
+        _ => Err("write a number of members from 2 to 10000, you included".to_owned()),
+    }
 }
 
 fn label(text: &str) -> Result<String, String> {

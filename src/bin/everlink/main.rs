@@ -24,7 +24,6 @@ mod serve;
 mod soak;
 mod stop;
 mod transfer;
-#[allow(dead_code)]
 mod tutorial;
 mod whoami;
 
@@ -33,7 +32,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, TutorialCommand};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -43,10 +42,21 @@ fn main() -> ExitCode {
         Err(error) => return failure::usage(&error),
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(log).init();
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+/// Where logs go: nowhere while a screen is drawn where they would be seen.
+fn log() -> Box<dyn std::io::Write> {
+    use std::io::IsTerminal as _;
+    let stderr = std::io::stderr();
+    if tutorial::terminal::is_taken() && stderr.is_terminal() {
+        Box::new(std::io::sink())
+    } else {
+        Box::new(stderr)
     }
 }
 
@@ -59,6 +69,10 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Send(args) => on_tokio(transfer::send::run(args, output)),
         Command::Recv(args) => on_tokio(transfer::recv::run(args, output)),
         Command::Whoami(args) => whoami::run(&args, output),
+        Command::Tutorial(args) => match args.command {
+            TutorialCommand::Host(args) => on_tokio(tutorial::host::run(args, output)),
+            TutorialCommand::Follow(args) => on_tokio(tutorial::follow::run(args, output)),
+        },
         Command::Demo => on_tokio(demo::run(output)),
         Command::Soak(args) => on_tokio(soak::run(args, output)),
         Command::Bench(args) => bench::run(&args, output.json).map_err(|what| Failure::new(what, "")),

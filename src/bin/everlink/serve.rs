@@ -1,6 +1,8 @@
 //! `everlink serve`.
 
 mod try_page;
+mod tutorial_page;
+mod web;
 
 use std::io::{ErrorKind, Write as _};
 use std::net::TcpListener;
@@ -17,9 +19,11 @@ pub async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let mut stop = Stop::listen();
     let mut config = ServerConfig::default();
     config.data = args.data;
-    let package = try_page::Package::find(args.web)?;
+    let package = web::Package::find(args.web)?;
     let tries = package.is_some();
-    config.pages = try_page::pages(package);
+    let (library, tutorial) = package.map(|package| (package.library, package.tutorial)).unzip();
+    config.pages = try_page::pages(library);
+    config.pages.extend(tutorial_page::pages(tutorial.unwrap_or_default()));
     let server = Server::new(config).map_err(|error| Failure::new(error.to_string(), ""))?;
     let cannot = |error: std::io::Error| {
         let todo = match error.kind() {

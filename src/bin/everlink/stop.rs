@@ -16,6 +16,7 @@ impl Stop {
             if signal().await {
                 wish.send_replace(true);
                 if signal().await {
+                    crate::tutorial::terminal::give_back();
                     std::process::exit(1);
                 }
             }

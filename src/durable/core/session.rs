@@ -219,6 +219,7 @@ impl Session {
     }
 
     /// The key of this side.
+    #[cfg(feature = "tutorial")]
     pub(crate) fn own_key(&self) -> PublicKey {
         self.identity.public_key()
     }

@@ -15,14 +15,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use serde::Deserialize;
 
 #[cfg(not(target_arch = "wasm32"))]
 use self::native::Carrier;
 #[cfg(target_arch = "wasm32")]
 use self::web::Carrier;
+use super::json::Json;
 use super::sse::{SseEvent, SseParser};
 use super::wire;
+use super::wire::read::{self, Bad};
 use super::{
     Cursor, ErrorCode, Event, EventStream, Request, Response, Signaling, SignalingError, SignedRequest,
 };
@@ -193,8 +194,7 @@ impl Signaling for HttpSignaling {
             };
             let shared = &self.shared;
             let body = shared.fetch(within, shared.signed(&request, "application/json")).await?;
-            wire::decode_response(request.request(), &body)
-                .map_err(|error| shared.no_server(format!("an answer that makes no sense ({error})")))
+            read::response(request.request(), &body).map_err(|bad| shared.senseless(bad))
         })
     }
 
@@ -215,40 +215,39 @@ impl Signaling for HttpSignaling {
             let url = format!("{}/v1/health", shared.base);
             let ask = Ask { method: "GET", url, headers: Vec::new(), body: Vec::new() };
             let body = shared.fetch(PROBE_WITHIN, ask).await?;
-            match serde_json::from_slice(&body) {
-                Ok(Health { server, protocol: 1 }) if server == "everlink" => Ok(()),
-                Ok(Health { protocol, .. }) => Err(shared
+            let health = Json::parse(&body);
+            let server = health.as_ref().and_then(|health| read::text(health, "server").ok());
+            match health.and_then(|health| read::number(&health, "protocol").ok()) {
+                Some(1) if server.as_deref() == Some("everlink") => Ok(()),
+                Some(protocol) if server.is_some() => Err(shared
                     .no_server(format!("a server of protocol version {protocol}, and this is version 1"))),
-                Err(_) => Err(shared.no_server("an answer that makes no sense".to_owned())),
+                _ => Err(shared.no_server("an answer that makes no sense".to_owned())),
             }
         })
     }
 }
 
-#[derive(Deserialize)]
-struct Health {
-    server: String,
-    protocol: u32,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    error: String,
-    code: String,
-    #[serde(default)]
-    hint: String,
-}
-
-#[derive(Deserialize)]
 struct Polled {
     ticket: String,
     events: Vec<PolledEvent>,
 }
 
-#[derive(Deserialize)]
+/// One of a newer server may be none that this version knows.
 struct PolledEvent {
     cursor: Cursor,
-    event: Box<serde_json::value::RawValue>,
+    event: Json,
+}
+
+impl Polled {
+    fn read(body: &[u8]) -> Result<Self, Bad> {
+        let body = Json::parse(body).unwrap_or_default();
+        let event = |event: &Json| {
+            let cursor = Cursor(read::text(event, "cursor")?);
+            Ok(PolledEvent { cursor, event: read::member(event, "event")? })
+        };
+        let events = read::list(&body, "events")?.iter().map(event).collect::<Result<_, Bad>>()?;
+        Ok(Self { ticket: read::text(&body, "ticket")?, events })
+    }
 }
 
 impl Shared {
@@ -287,9 +286,11 @@ impl Shared {
         let (status, is_server_error) = (reply.status_text.clone(), reply.is_server_error());
         let retry_after = reply.retry_after();
         let body = self.body(reply).await?;
-        let Ok(Refusal { error, code, hint }) = serde_json::from_slice(&body) else {
+        let body = Json::parse(&body).unwrap_or_default();
+        let (Ok(error), Ok(code)) = (read::text(&body, "error"), read::text(&body, "code")) else {
             return Err(self.no_server(format!("an answer that makes no sense, with {status}")));
         };
+        let hint = read::text(&body, "hint").unwrap_or_default();
         match code.parse::<ErrorCode>() {
             Ok(code) => Err(SignalingError::Refused { code, message: error, hint, retry_after }),
             // Of a newer server.
@@ -380,8 +381,11 @@ impl Shared {
     }
 
     fn polled(&self, body: &[u8]) -> Result<Polled, SignalingError> {
-        serde_json::from_slice(body)
-            .map_err(|error| self.no_server(format!("an answer that makes no sense ({error})")))
+        Polled::read(body).map_err(|bad| self.senseless(bad))
+    }
+
+    fn senseless(&self, bad: Bad) -> SignalingError {
+        self.no_server(format!("an answer that makes no sense ({bad})"))
     }
 
     fn unreachable(&self, why: &str) -> SignalingError {
@@ -407,7 +411,8 @@ impl Pushed {
         loop {
             while let Some(SseEvent { id, data }) = self.read.pop_front() {
                 // Events that a newer server knows are none of ours.
-                if let (Some(id), Ok(event)) = (id, serde_json::from_slice(data.as_bytes())) {
+                let event = Json::parse(data.as_bytes()).and_then(|event| read::event(&event).ok());
+                if let (Some(id), Some(event)) = (id, event) {
                     return Ok((Cursor(id), event));
                 }
             }
@@ -439,7 +444,7 @@ impl Polling {
         loop {
             while let Some(PolledEvent { cursor, event }) = self.read.pop_front() {
                 self.cursor = Some(cursor.clone());
-                if let Ok(event) = serde_json::from_slice(event.get().as_bytes()) {
+                if let Ok(event) = read::event(&event) {
                     return Ok((cursor, event));
                 }
             }
@@ -460,7 +465,7 @@ impl Polling {
         let Self { shared, ticket, cursor, .. } = self;
         let query =
             cursor.as_ref().map(|cursor| format!("?{}", wire::cursor_query(cursor))).unwrap_or_default();
-        let wait = shared.poll_interval().as_millis().div_ceil(1000);
+        let wait = (shared.poll_interval() + Duration::from_millis(999)).as_secs();
         let ask = Ask {
             method: "GET",
             url: format!("{}/v1/events/{ticket}{query}", shared.base),

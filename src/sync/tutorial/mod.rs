@@ -1,4 +1,7 @@
-//! Tutorials that one leads and the others follow.
+//! Tutorials that one leads and the others follow: rooms, one holder of control at a time, states that only the leader shows.
+//!
+//! Begin with [`TutorialRoom`] and [`TutorialSync`]. `docs/TUTORIAL.md` tells how it works, what is promised and what is not.
+
 mod clock;
 mod content;
 mod control;
@@ -28,3 +31,6 @@ pub use self::room::{RoomConfig, RoomInfo, TutorialRoom};
 pub use self::rooms::{RoomsStats, TutorialRooms};
 pub use self::state::{StepContent, StepType, TutorialSyncState};
 pub use self::sync::{JoinConfig, Steps, TutorialState, TutorialSync};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::core::fuzzing::tutorial as fuzz;

@@ -1,9 +1,9 @@
 //! The identity and the client.
 
-use everlink::signaling::HttpSignaling;
+use everlink::signaling::{HttpSignaling, metadata_to_js};
 use everlink::store::{IndexedDbStore, IndexedDbStoreConfig, MemoryStore};
 use everlink::{Client, Identity};
-use js_sys::{Array, JSON, Promise};
+use js_sys::{Array, Promise};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -106,7 +106,7 @@ impl RawClient {
         Ok(Self { client: Some(builder.build()), stored })
     }
 
-    fn client(&self) -> Result<Client, JsValue> {
+    pub(crate) fn client(&self) -> Result<Client, JsValue> {
         let shut = || error::error("connect", "shutdown", &"the client was shut down", &[]);
         self.client.clone().ok_or_else(shut)
     }
@@ -160,13 +160,12 @@ impl RawClient {
         promise(cancelled, async move {
             let services = client?.services(username?).await.map_err(|cause| error::signaling(&cause))?;
             let record = |service: everlink::signaling::ServiceRecord| {
-                let metadata = serde_json::to_string(&service.metadata).unwrap_or_default();
                 object(&[
                     ("uuid", text(&service.uuid)),
                     ("owner", text(&service.owner)),
                     ("user", text(&service.username)),
                     ("service", text(&service.service)),
-                    ("metadata", JSON::parse(&metadata).unwrap_or(JsValue::NULL)),
+                    ("metadata", metadata_to_js(&service.metadata)),
                     ("expiresAt", crate::js::number(service.expires_at)),
                 ])
             };

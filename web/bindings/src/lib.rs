@@ -12,12 +12,16 @@ mod event;
 mod js;
 mod options;
 mod service;
+#[cfg(feature = "tutorial")]
+mod tutorial;
 
 pub use self::channel::{RawChannel, RawReceipt};
 pub use self::client::{RawClient, RawIdentity, RawStore};
 pub use self::connection::RawConnection;
 pub use self::event::RawEvents;
 pub use self::service::RawService;
+#[cfg(feature = "tutorial")]
+pub use self::tutorial::{RawRoom, RawTutorial};
 
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use everlink::link::IceServer;
+use everlink::signaling::metadata_from_js;
 use everlink::{
     ChannelConfig, ConnectionConfig, Priority, PublicKey, QueueConfig, SendOptions, ServiceConfig,
     SessionLost, StoreFailure, Target, WhenFull,
@@ -210,10 +211,12 @@ pub(crate) fn service(value: &JsValue) -> Checked<ServiceConfig> {
     options.number("refreshMargin", 0, 1, &mut |margin| config.refresh_margin = margin)?;
     options.number("poolSize", 1, 64, &mut |size| config.pool_size = size as usize)?;
     if let Some(value) = options.get("metadata") {
+        // As JSON has it: without what is undefined, and with dates as texts.
         let text = JSON::stringify(&value).ok().and_then(|text| text.as_string());
-        let metadata = text.and_then(|text| serde_json::from_str(&text).ok());
-        config.metadata =
-            metadata.ok_or_else(|| Options::bad("metadata", "a plain object of JSON values"))?;
+        let plain = text.and_then(|text| JSON::parse(&text).ok());
+        config.metadata = plain
+            .and_then(|plain| metadata_from_js(&plain))
+            .ok_or_else(|| Options::bad("metadata", "a plain object of JSON values"))?;
     }
     config.connection = connection(value)?;
     Ok(config)

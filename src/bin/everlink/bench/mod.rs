@@ -13,6 +13,7 @@ mod recovery;
 mod report;
 mod store;
 mod stream;
+mod tutorial;
 
 use report::Report;
 
@@ -22,7 +23,7 @@ pub struct BenchArgs {
     /// One short round of everything but the long blackouts (about a minute).
     #[arg(long)]
     quick: bool,
-    /// Only these parts: connect, recovery, stream, store, idle.
+    /// Only these parts: connect, recovery, stream, store, idle, tutorial.
     #[arg(long, value_delimiter = ',', value_parser = PARTS)]
     only: Vec<String>,
     /// Where the stores are that are measured. The default is the system's directory for temporary files.
@@ -37,7 +38,7 @@ pub struct BenchArgs {
     child: Option<String>,
 }
 
-const PARTS: [&str; 5] = ["connect", "recovery", "stream", "store", "idle"];
+const PARTS: [&str; 6] = ["connect", "recovery", "stream", "store", "idle", "tutorial"];
 
 fn minutes(text: &str) -> Result<f64, String> {
     match text.parse() {
@@ -75,6 +76,9 @@ pub fn run(args: &BenchArgs, json: bool) -> Result<(), String> {
     }
     if wanted("idle") {
         idle::run(&mut report, args.quick)?;
+    }
+    if wanted("tutorial") {
+        tutorial::run(&mut report, args.quick)?;
     }
     report.end()
 }

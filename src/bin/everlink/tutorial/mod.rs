@@ -1,4 +1,10 @@
-//! `everlink tutorial`.
+//! `everlink tutorial`: a git repository shown step by step, by whoever leads, to whoever follows.
 
-pub mod checkout;
-pub mod repository;
+mod checkout;
+pub mod follow;
+pub mod host;
+mod lessons;
+mod repository;
+mod session;
+pub mod terminal;
+mod view;

@@ -122,6 +122,10 @@ pub(crate) struct MemberMachine {
     asks: BTreeMap<AskId, Asked>,
     /// The newest state of the room, and its number.
     state: Option<(u64, Utf8Bytes)>,
+    /// The newest state is this member's.
+    mine: bool,
+    /// What the room has told while it takes this member in again.
+    told: Option<(u64, Utf8Bytes)>,
     /// This member's own, set since.
     kept: Option<Utf8Bytes>,
     /// Offers and requests that this member itself has answered: their end is no news.
@@ -163,6 +167,8 @@ impl MemberMachine {
             seq: 0,
             asks: BTreeMap::default(),
             state: None,
+            mine: false,
+            told: None,
             kept: None,
             answered: Vec::new(),
             outputs: VecDeque::new(),
@@ -270,7 +276,7 @@ impl MemberMachine {
             ToMember::Welcome { .. } => self.reject(Rejected::InvalidMessage),
             ToMember::Members { members } => self.handle_members(members),
             ToMember::Control(control) => self.handle_control(control, now),
-            ToMember::State { rev, .. } => self.handle_state(rev, state),
+            ToMember::State { rev, from, .. } => self.handle_state(rev, from, state),
             ToMember::Yield { epoch } => {
                 // Perhaps before this member was told that it leads.
                 if epoch >= self.control.epoch || self.new_room {
@@ -384,6 +390,7 @@ impl MemberMachine {
         self.say(&line, Some(&state), key);
         let rev = self.state.as_ref().map_or(0, |(rev, _)| *rev);
         self.state = Some((rev, state.clone()));
+        self.mine = true;
         self.kept = Some(state);
         Ok(())
     }
@@ -537,7 +544,7 @@ impl MemberMachine {
 
     fn handle_control(&mut self, control: Control, now: Instant) {
         let before = std::mem::replace(&mut self.control, control);
-        self.joined = true;
+        let joins = !std::mem::replace(&mut self.joined, true);
         self.new_room = false;
         let (epoch, holder, cause) = (self.control.epoch, self.control.holder, self.control.cause);
         if holder == Some(self.me) {
@@ -566,6 +573,31 @@ impl MemberMachine {
             self.event(RawEvent::Control { epoch, holder, cause });
         }
         self.tell_of_offers(&before);
+        if joins {
+            self.show_again(now);
+        }
+    }
+
+    /// What was sent before the room took this member in again, the room has passed over.
+    fn show_again(&mut self, now: Instant) {
+        let told = self.told.take();
+        match self.state.clone().filter(|_| self.mine) {
+            Some((_, mine)) if self.phase(now).allows(Act::SendState) => {
+                if let (Some((rev, _)), Some((told, _))) = (&mut self.state, told) {
+                    *rev = told;
+                }
+                // It was small enough before.
+                let _ = self.send_state(mine, now);
+            }
+            _ => {
+                if let Some((rev, state)) = told {
+                    // Another's, or an older one of its own: it is what all others see.
+                    self.mine = false;
+                    self.state = Some((rev, state.clone()));
+                    self.event(RawEvent::State(state));
+                }
+            }
+        }
     }
 
     fn tell_of_offers(&mut self, before: &Control) {
@@ -597,17 +629,30 @@ impl MemberMachine {
         self.answered = still;
     }
 
-    fn handle_state(&mut self, rev: u64, state: Option<&str>) {
+    fn handle_state(&mut self, rev: u64, from: PublicKey, state: Option<&str>) {
         let Some(state) = state else { return self.reject(Rejected::InvalidMessage) };
         let known = self.state.as_ref().map_or(0, |(rev, _)| *rev);
         // The room repeats what it cannot know to be known.
         if rev < known {
             return self.reject(Rejected::OldState);
         }
-        if rev > known {
-            let state = Utf8Bytes::from(state);
-            self.state = Some((rev, state.clone()));
-            self.kept = None;
+        if rev == known {
+            return;
+        }
+        if !self.joined && self.mine {
+            // What this member showed while the room was away is newer, if it still leads.
+            self.told = Some((rev, state.into()));
+            return;
+        }
+        self.take_state(rev, from, state.into());
+    }
+
+    fn take_state(&mut self, rev: u64, from: PublicKey, state: Utf8Bytes) {
+        let own = from == self.me && self.state.as_ref().is_some_and(|(_, known)| *known == *state);
+        self.state = Some((rev, state.clone()));
+        self.kept = None;
+        if !own {
+            self.mine = false;
             self.event(RawEvent::State(state));
         }
     }

@@ -152,9 +152,11 @@ pub async fn checkout(
     }
 
     let mut work = Work { folder, force, report, stays, batch: Vec::new(), bytes: 0 };
-    let fetch = |file| async move { (file, source.file(index, Wanted::path(file)).await) };
-    let mut fetched = stream::iter(missing).map(fetch).buffered(AT_ONCE);
-    while let Some((file, content)) = fetched.next().await {
+    let fetches: Vec<_> =
+        missing.iter().enumerate().map(|(at, file)| fetch(source, index, at, file.path())).collect();
+    let mut fetched = stream::iter(fetches).buffered(AT_ONCE);
+    while let Some((at, content)) = fetched.next().await {
+        let file = missing[at];
         match content {
             Ok(content) => work.take(file, content)?,
             Err(error) if matches!(error.code, ContentErrorCode::Closed | ContentErrorCode::Unavailable) => {
@@ -162,11 +164,20 @@ pub async fn checkout(
                 return Err(error.into());
             }
             // The others may be had.
-            Err(error) => work.report.refused.push((Wanted::path(file), error.to_string())),
+            Err(error) => work.report.refused.push((file.path(), error.to_string())),
         }
     }
     work.put()?;
     work.remove_others(&entries)
+}
+
+async fn fetch(
+    source: &dyn Source,
+    index: u32,
+    at: usize,
+    path: String,
+) -> (usize, Result<FileContent, ContentError>) {
+    (at, source.file(index, path).await)
 }
 
 /// Whether the content is there that the host names, as an earlier checkout left it.

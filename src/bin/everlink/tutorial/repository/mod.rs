@@ -8,7 +8,7 @@ mod content;
 mod error;
 mod origin;
 mod steps;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
 mod tree;
 

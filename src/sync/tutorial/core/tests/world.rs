@@ -397,6 +397,10 @@ impl World {
         }
     }
 
+    pub(super) fn saved(&self) -> Option<&RoomRecord> {
+        self.saved.as_ref()
+    }
+
     pub(super) fn phase(&self, peer: usize) -> Phase {
         self.peers[peer].machine.phase(self.at(peer))
     }
