@@ -155,8 +155,7 @@ impl Inner {
         loop {
             let taken = Arc::new(Notify::new());
             if started < MAX_TRIES {
-                let once = self.clone().try_once(limit, taken.clone(), answered.clone());
-                tries.push(Box::pin(once));
+                tries.push(Box::pin(self.clone().try_once(limit, taken.clone(), answered.clone())));
                 started += 1;
             }
             // Only an offer that was taken can be hopeless: waiting for one twice gains nothing.
