@@ -44,7 +44,13 @@ pub enum LinkError {
     /// This end closed it.
     #[error("the link is closed")]
     Closed,
-    /// No path was found, or the path failed, as the transport's own words say.
+    /// Both ends described themselves, and no packet came through between them.
+    #[error(
+        "no path to the other end was found: if it is there, UDP is blocked between the two; allow it, or \
+         give both ends a TURN server (`ice_servers`)"
+    )]
+    NoPath,
+    /// The path failed, or something else did, as the transport's own words say.
     #[error("the link failed: {0}")]
     Failed(String),
     /// The description of the other end cannot be used.

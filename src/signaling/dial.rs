@@ -4,6 +4,7 @@
 //! signature covers the offer, and this end's signature covers the answer and the offer it
 //! answers: see `docs/PROTOCOL.md`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -94,8 +95,15 @@ impl Dialer for SignaledDialer {
         let seed = self.seed.wrapping_add(attempt.into());
         Box::pin(async move {
             tracing::debug!(attempt, "dialing");
-            let dialed = runtime::timeout(limit, inner.race(limit, seed)).await;
-            let result = dialed.unwrap_or(Err(DialError::TimedOut));
+            let answered = Arc::new(AtomicBool::new(false));
+            // A little short of the limit: whoever waits just as long for a connection shall hear why there is none.
+            let within = limit - (limit / 20).min(KNOWS_WHY);
+            let dialed = runtime::timeout(within, inner.race(limit, seed, &answered)).await;
+            // Where everything went well that goes by the directory, it is the path that is not there.
+            let result = dialed.unwrap_or_else(|| match answered.load(Ordering::Relaxed) {
+                true => Err(LinkError::NoPath.into()),
+                false => Err(DialError::TimedOut),
+            });
             result.map_err(|error| inner.failure(error))
         })
     }
@@ -128,7 +136,14 @@ impl Dialer for SignaledDialer {
 impl Inner {
     /// Tries one offer, and another beside it when the first may be hopeless: its host may have
     /// died, and the successor is answering; or the network was dead when it began, and is back.
-    async fn race(self: &Arc<Self>, limit: Duration, seed: u64) -> Result<Dialed, DialError> {
+    ///
+    /// `answered` is set once an answer is with the host.
+    async fn race(
+        self: &Arc<Self>,
+        limit: Duration,
+        seed: u64,
+        answered: &Arc<AtomicBool>,
+    ) -> Result<Dialed, DialError> {
         let mut tries = Futures::new();
         let mut started = 0;
         let mut patience = HEDGE_AFTER;
@@ -140,7 +155,7 @@ impl Inner {
         loop {
             let taken = Arc::new(Notify::new());
             if started < MAX_TRIES {
-                tries.push(Box::pin(self.clone().try_once(limit, taken.clone())));
+                tries.push(Box::pin(self.clone().try_once(limit, taken.clone(), answered.clone())));
                 started += 1;
             }
             // Only an offer that was taken can be hopeless: waiting for one twice gains nothing.
@@ -173,7 +188,12 @@ impl Inner {
         }
     }
 
-    async fn try_once(self: Arc<Self>, limit: Duration, has_offer: Arc<Notify>) -> Result<Dialed, DialError> {
+    async fn try_once(
+        self: Arc<Self>,
+        limit: Duration,
+        has_offer: Arc<Notify>,
+        answered: Arc<AtomicBool>,
+    ) -> Result<Dialed, DialError> {
         let pin = self.pin();
         let target = match pin {
             Some(Pin { uuid, .. }) => ServiceTarget::Uuid { uuid },
@@ -200,6 +220,7 @@ impl Inner {
         }
         let signature = auth::sign_answer(self.caller.identity(), &service.uuid, &id, &sdp, &description);
         self.caller.ask(Request::Answer(Answer { offer: id, sdp: description, signature })).await?;
+        answered.store(true, Ordering::Relaxed);
         let link = establish(&self.caller, id, &*negotiation, &mut news, Vec::new()).await?;
         let pin = Pin { uuid: service.uuid, owner: service.owner };
         self.pin.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(pin);
@@ -333,6 +354,8 @@ fn pause(started: Instant, now: Instant, failed: bool, rng: &mut StdRng) -> Dura
     pause.mul_f64(rng.random_range(0.8..=1.0))
 }
 
+/// How much sooner than it may a dial ends that fails.
+const KNOWS_WHY: Duration = Duration::from_millis(100);
 /// How long the first try of a dial is alone.
 const HEDGE_AFTER: Duration = Duration::from_secs(2);
 /// Tries of one dial.

@@ -506,7 +506,8 @@ impl Worker {
             if matches!(result, Some(Ok(()))) {
                 is_linked.notify_one();
             }
-            Done::Negotiated(result.unwrap_or(Err(DialError::TimedOut)))
+            // The peer's answer was there, so it is the path that was not.
+            Done::Negotiated(result.unwrap_or(Err(LinkError::NoPath.into())))
         }));
     }
 

@@ -30,7 +30,8 @@ npm run --silent package
 # A network of its own for the editor, which can be cut while the browser still shows it.
 space=everlink-code-$$
 link=elc$(($$ % 100000))
-trap 'ip netns del "$space" 2>/dev/null || true' EXIT
+# The editor's processes outlive the one that started them, and keep the network.
+trap 'ip netns pids "$space" | xargs -r kill -9; ip netns del "$space"; ip link del "$link" 2>/dev/null || true' EXIT
 ip netns add "$space"
 ip link add "$link" type veth peer name v0 netns "$space"
 ip addr add 10.89.0.1/24 dev "$link"
@@ -42,4 +43,4 @@ ip -n "$space" route add default via 10.89.0.1 dev v0
 export SPACE=$space
 
 printf -- '-- the editor (%d s)\n' "$SECONDS"
-timeout -k 10 400 node --test test/e2e.test.mjs
+timeout -k 10 500 node --test test/e2e.test.mjs

@@ -82,7 +82,7 @@ export async function world() {
         const repository = join(directory, 'repository');
         execFileSync('bash', [join(root, 'tests/tutorial/sample.sh'), repository], { stdio: 'ignore' });
         const host = program(
-            EVERLINK_BIN, 'tutorial', 'host', repository, '--server', `http://${HERE}:${port}`, '--name', 'Host', '--limit', '5', '--identity', join(directory, 'identity'), '--json',
+            EVERLINK_BIN, 'tutorial', 'host', repository, '--server', `http://${HERE}:${port}`, '--name', 'Host', '--limit', '5', '--strategy', 'ask', '--identity', join(directory, 'identity'), '--json',
         );
         const [, uuid] = await host.line(/"uuid":\s*"([0-9a-f-]{36})"/);
 

@@ -293,6 +293,13 @@ impl Acceptor {
     }
 
     fn refuse(&mut self, link: Arc<dyn Link>, hello: &[u8], code: RefuseCode, text: &str) {
+        match code {
+            RefuseCode::Version => tracing::warn!(
+                spoken = text,
+                "a peer that speaks another version of the protocol was refused: update the older side"
+            ),
+            _ => tracing::debug!(?code, text, "a peer was refused"),
+        }
         let refuse = Refuse { code, text: text.to_owned() };
         let frame = refuse.encode(&self.identity, link.binding(), hello);
         self.refusing.push(Box::pin(async move {

@@ -274,7 +274,7 @@ async fn w6_a_dropped_or_timed_out_dial_releases_all_it_held() {
     assert!(never(3 * SECOND, dialer.dial(1)).await);
     assert_eq!((peer.subscription.registrations(), world.network.links_made()), (0, 0));
     let failure = failure(dialer.dial(2)).await;
-    assert_eq!(failure.error, DialError::TimedOut);
+    assert_eq!(failure.error, DialError::Link(LinkError::NoPath));
     runtime::sleep(100 * SECOND).await;
     assert!(world.network.negotiations() <= before + 1, "{}", world.network.negotiations());
     world.network.blackout(false);

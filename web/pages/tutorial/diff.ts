@@ -145,7 +145,8 @@ function change(file: FileChange): HTMLElement {
 
 /** All changes of a step. */
 export function changes(files: readonly FileChange[]): HTMLElement | undefined {
-    if (files.length === 0) return undefined;
+    // Where only the text changed, it is all there is to read.
+    if (files.every(lesson)) return undefined;
     const sum = (name: 'additions' | 'deletions') => files.reduce((total, file) => total + file[name], 0);
     return h('section', { class: 'changes', 'aria-labelledby': 'changes' },
         h('h2', { id: 'changes' }, 'What changes', h('span', { class: 'counts' },
