@@ -61,6 +61,7 @@ test('who leads is asked for the lead, and says yes or no', settings, scoped(asy
     await page.getByText(/enied/).first().waitFor();
     await role(page, 'following');
     await button(page, 'Ask to lead').click();
+    await told('request', ({ name }) => name === 'Grace');
     say('accept');
     await role(page, 'leading');
     say('request I want to show something');
