@@ -85,7 +85,7 @@ async fn main() -> Result<(), Error> {
     network.set_blackout(true);
     for (index, title) in ["Pull the plug", "Plug it in"].into_iter().enumerate() {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        teacher.send_state(step(index as u32 + 1, title))?; // Bob sees both, Ada the newer one
+        teacher.send_state(step(index as u32 + 1, title))?; // when Ada is back she sees what was shown meanwhile
     }
     network.set_blackout(false);
     tokio::time::sleep(Duration::from_millis(1500)).await;

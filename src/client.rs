@@ -309,6 +309,7 @@ impl Client {
             let mut driver = std::pin::pin!(task.ended());
             loop {
                 tokio::select! {
+                    biased;
                     () = &mut driver => break,
                     () = async { _ = stopping.wait_for(|stopping| *stopping).await } => {
                         shared.leave();
@@ -360,6 +361,7 @@ impl Inner {
         let mut stopping = self.stopping.subscribe();
         self.tasks.add(runtime::spawn(async move {
             tokio::select! {
+                biased;
                 _ = stopping.wait_for(|stopping| *stopping) => {}
                 () = crate::network::watch(|change| network.tell(change)) => {}
             }

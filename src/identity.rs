@@ -9,8 +9,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -203,11 +201,7 @@ pub struct ParseKeyError {
 }
 
 fn decode<const N: usize>(text: &str, what: &'static str) -> Result<[u8; N], ParseKeyError> {
-    let mut bytes = [0; N];
-    match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
-        Ok(length) if length == N => Ok(bytes),
-        _ => Err(ParseKeyError { what, bytes: N }),
-    }
+    crate::base64url::decode(text).ok_or(ParseKeyError { what, bytes: N })
 }
 
 macro_rules! base64_text {
@@ -220,7 +214,7 @@ macro_rules! base64_text {
         }
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+                f.write_str(&crate::base64url::encode(self.0))
             }
         }
         impl fmt::Debug for $type {
@@ -293,7 +287,7 @@ mod tests {
         let identity = Identity::from_secret([7; 32]);
         let shown = format!("{identity:?}");
         assert_eq!(shown, format!("Identity({})", identity.public_key()));
-        assert!(!shown.contains(&URL_SAFE_NO_PAD.encode([7; 32])) && !shown.contains("7, 7"));
+        assert!(!shown.contains(&crate::base64url::encode([7; 32])) && !shown.contains("7, 7"));
     }
 
     #[test]

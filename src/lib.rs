@@ -311,6 +311,7 @@
 //! | `webrtc` | yes | `link::webrtc`, the default transport; needs tokio. In a browser `link::web` |
 //! | `http` | yes | `signaling::HttpSignaling` |
 //! | `store` | yes | `store::FileStore`: sessions that survive a killed process |
+//! | `tutorial` | yes | [`tutorial`]: one leads through a tutorial, the others follow |
 //! | `server` | no | `signaling::server` |
 //! | `metrics` | no | counters and histograms through the `metrics` facade: see [`metrics`] |
 //! | `testkit` | no | `testkit`: a UDP proxy with faults, links to cut, a checker of histories |
@@ -361,6 +362,7 @@
 // Few unit tests are built for a browser, and what the others need is left over.
 #![cfg_attr(all(test, target_arch = "wasm32"), allow(dead_code))]
 
+mod base64url;
 mod client;
 mod collections;
 mod config;

@@ -3,11 +3,15 @@
 //! Natively that is tokio (whose clock a test can pause); in a browser it is the page's event
 //! loop. Nothing outside this module may name either one's tasks or clocks.
 
+mod futures;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 pub use web_time::Instant;
+
+pub(crate) use self::futures::Futures;
 
 /// `Send` where threads exist, nothing in a browser.
 #[cfg(not(target_arch = "wasm32"))]
@@ -99,7 +103,8 @@ pub(crate) async fn sleep(duration: Duration) {
 pub(crate) fn sleep(duration: Duration) -> BoxFuture<'static, ()> {
     Box::pin(async move {
         // In whole milliseconds, rounded up: one that is early has to be waited for once more.
-        let mut rest = u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        let mut rest =
+            (duration.as_millis() as u64).saturating_add(u64::from(duration.subsec_nanos() % 1_000_000 > 0));
         loop {
             let part = rest.min(LONGEST);
             gloo_timers::future::TimeoutFuture::new(part as u32).await;

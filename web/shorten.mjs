@@ -2,89 +2,52 @@
 // wasm-bindgen's names are long and hold hashes, which do not compress, and every page loads them twice.
 import { readFileSync, writeFileSync } from 'node:fs';
 
+import { Reader, number, section, text } from './wasm.mjs';
+
 const [, , wasmFile, glueFile] = process.argv;
-const bytes = readFileSync(wasmFile);
+const reader = new Reader(readFileSync(wasmFile));
 let glue = readFileSync(glueFile, 'utf8');
-let at = 8; // behind the magic number and the version
+let count = 0;
 
-function number() {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-        const byte = bytes[at++];
-        value += (byte & 127) * 2 ** shift;
-        if (byte < 128) return value;
-    }
-}
-function text() {
-    const length = number();
-    at += length;
-    return bytes.toString('utf8', at - length, at);
-}
-function encoded(value) {
-    const out = [];
-    for (; value > 127; value = Math.floor(value / 128)) out.push((value % 128) | 128);
-    return Buffer.from([...out, value]);
-}
-const named = (name) => Buffer.concat([encoded(Buffer.byteLength(name)), Buffer.from(name)]);
-
-/** What follows the names of an import. */
-function description() {
-    const from = at;
-    const limits = () => {
-        const flags = number();
-        number();
-        if (flags & 1) number();
-    };
-    const kind = bytes[at++];
-    if (kind === 0) number();
-    else if (kind === 1) (at++, limits());
-    else if (kind === 2) limits();
-    else if (kind === 3) at += 2;
-    else throw new Error(`an import of kind ${kind}`);
-    return bytes.subarray(from, at);
-}
-
-const short = new Map();
-function shortened(name, pattern) {
-    // One letter, or two; none of them is a word of the language.
+/** The next short name, which `written` becomes in the glue. */
+function shortened(written, prefix = '') {
     const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
-    const next = short.size;
-    const made = next < 52 ? letters[next] : letters[Math.floor(next / 52) - 1] + '$' + letters[next % 52];
-    short.set(pattern, made);
+    // With `$`, none is a word of the language.
+    const short = (count < 52 ? '' : `${letters[Math.floor(count / 52) - 1]}$`) + letters[count % 52];
+    count++;
     const before = glue;
-    glue = glue.replace(new RegExp(pattern.replace(/[.$]/g, '\\$&') + '(?![\\w$])', 'g'), pattern.startsWith('wasm.') ? `wasm.${made}` : made);
-    if (glue === before) throw new Error(`the glue does not know ${name}`);
-    return made;
+    glue = glue.replace(new RegExp(`${written.replace(/[.$]/g, '\\$&')}(?![\\w$])`, 'g'), () => prefix + short);
+    if (glue === before) throw new Error(`the glue does not know ${written}`);
+    return short;
 }
 
-const sections = [bytes.subarray(0, 8)];
-while (at < bytes.length) {
-    const from = at;
-    const id = bytes[at++];
-    const size = number();
-    const end = at + size;
+const sections = [reader.bytes.subarray(0, 8)];
+while (!reader.isOver) {
+    const from = reader.at;
+    const id = reader.byte();
+    const size = reader.number();
     if (id !== 2 && id !== 7) {
-        sections.push(bytes.subarray(from, end));
-        at = end;
+        reader.take(size);
+        sections.push(reader.bytes.subarray(from, reader.at));
         continue;
     }
-    const count = number();
-    const entries = [encoded(count)];
-    for (let entry = 0; entry < count; entry++) {
+    const entries = reader.number();
+    const parts = [number(entries)];
+    for (let entry = 0; entry < entries; entry++) {
         if (id === 2) {
-            const [module, name] = [text(), text()];
-            entries.push(named(module), named(shortened(name, name)), description());
+            const [module, name] = [reader.text(), reader.text()];
+            parts.push(text(module), text(shortened(name)), reader.description());
         } else {
-            const name = text();
-            const kind = at++;
-            number();
-            // The glue asks for some exports by name only in parts of it that are not there.
+            const name = reader.text();
+            const at = reader.at;
+            reader.byte();
+            reader.number();
+            // Not all that is exported is used.
             const used = glue.includes(`wasm.${name}`);
-            entries.push(named(used ? shortened(name, `wasm.${name}`) : name), bytes.subarray(kind, at));
+            parts.push(text(used ? shortened(`wasm.${name}`, 'wasm.') : name), reader.bytes.subarray(at, reader.at));
         }
     }
-    const body = Buffer.concat(entries);
-    sections.push(Buffer.from([id]), encoded(body.length), body);
+    sections.push(section(id, ...parts));
 }
 writeFileSync(wasmFile, Buffer.concat(sections));
 writeFileSync(glueFile, glue);

@@ -37,7 +37,7 @@ build_std() {
         std=(-Zbuild-std=std,panic_abort)
     fi
     std+=(-Zbuild-std-features=optimize_for_size)
-    lean=(-Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none)
+    lean=(-Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none -Cllvm-args=-disable-lsr -Cllvm-args=-enable-pre=false)
 }
 
 cargo=(cargo) std=() lean=()

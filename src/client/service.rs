@@ -69,15 +69,12 @@ impl ServiceTask {
         let mut for_good = false;
         let report = loop {
             tokio::select! {
+                biased;
                 report = &mut stopped => {
                     for_good = report.is_ok();
                     break report.ok();
                 }
                 _ = stopping.wait_for(|stopping| *stopping) => break None,
-                Some(arrival) = self.arrivals.recv() => {
-                    let (link, peer) = (arrival.link, arrival.peer);
-                    self.acceptor.handle_incoming(Incoming { link, peer });
-                }
                 Some(notice) = self.notices.recv() => {
                     if self.handle_notice(notice) {
                         break None;
@@ -88,6 +85,11 @@ impl ServiceTask {
                     self.acceptor.handle_network_change(change);
                 }
                 () = self.acceptor.step() => {}
+                // What others can bring about without end comes last.
+                Some(arrival) = self.arrivals.recv() => {
+                    let (link, peer) = (arrival.link, arrival.peer);
+                    self.acceptor.handle_incoming(Incoming { link, peer });
+                }
             }
         };
         let (withdrawn, ()) = futures_util::join!(self.host.stop(), self.acceptor.shutdown(for_good));

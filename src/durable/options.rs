@@ -74,7 +74,7 @@ impl SendOptions {
 }
 
 /// Names what a message is the newest state of. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key(pub Arc<[u8]>);
 
 impl fmt::Debug for Key {

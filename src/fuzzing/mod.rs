@@ -16,6 +16,12 @@ pub use self::records::records;
 pub use self::requests::requests;
 pub use self::session::session;
 
+/// Messages for a room of a tutorial, for a member, and records of rooms.
+#[cfg(feature = "tutorial")]
+pub fn tutorial(data: &[u8]) {
+    crate::tutorial::fuzz(data);
+}
+
 /// The keys are made once: they take longer than most inputs.
 fn identity(number: u8) -> &'static crate::Identity {
     static IDENTITIES: std::sync::LazyLock<Vec<crate::Identity>> = std::sync::LazyLock::new(|| {

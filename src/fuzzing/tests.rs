@@ -42,6 +42,12 @@ fn the_saved_sessions_pass() {
     run("session", super::session);
 }
 
+#[test]
+#[cfg(feature = "tutorial")]
+fn the_saved_tutorials_pass() {
+    run("tutorial", super::tutorial);
+}
+
 /// Writes what a real session saves into the corpus: `EVERLINK_WRITE_CORPUS=1`, after the form of
 /// records has changed.
 #[test]

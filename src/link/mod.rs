@@ -25,7 +25,7 @@ use crate::runtime::{BoxFuture, Instant, MaybeSend, MaybeSync};
 
 /// Identifies the two ends of one link to both of them: a hash over both DTLS fingerprints,
 /// the offerer's first. Whoever sits in between has other fingerprints and so another binding.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Binding(pub [u8; 32]);
 
 impl fmt::Debug for Binding {
@@ -44,7 +44,13 @@ pub enum LinkError {
     /// This end closed it.
     #[error("the link is closed")]
     Closed,
-    /// No path was found, or the path failed, as the transport's own words say.
+    /// Both ends described themselves, and no packet came through between them.
+    #[error(
+        "no path to the other end was found: if it is there, UDP is blocked between the two; allow it, or \
+         give both ends a TURN server (`ice_servers`)"
+    )]
+    NoPath,
+    /// The path failed, or something else did, as the transport's own words say.
     #[error("the link failed: {0}")]
     Failed(String),
     /// The description of the other end cannot be used.

@@ -5,8 +5,6 @@
 //! from elsewhere (the service uuid commits to it), so that the server in between can neither
 //! read nor impersonate.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 use super::wire::{self, HttpForm};
@@ -99,7 +97,7 @@ impl SignedRequest {
     /// The `authorization` header it is sent with.
     pub fn authorization(&self) -> String {
         let Stamp { key, time, nonce } = self.stamp;
-        format!("Everlink {key}.{time}.{}.{}", URL_SAFE_NO_PAD.encode(nonce), self.signature)
+        format!("Everlink {key}.{time}.{}.{}", crate::base64url::encode(nonce), self.signature)
     }
 
     /// Checks signature and time against the wall clock `now` (milliseconds since 1970), and the

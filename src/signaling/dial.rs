@@ -4,13 +4,10 @@
 //! signature covers the offer, and this end's signature covers the answer and the offer it
 //! answers: see `docs/PROTOCOL.md`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::sync::{Notify, oneshot};
 
@@ -27,7 +24,7 @@ use crate::durable::dialer::{DialFailure, Dialed, Dialer, Restart};
 use crate::error::DialError;
 use crate::identity::PublicKey;
 use crate::link::{LinkError, Negotiation, Transport};
-use crate::runtime::{self, BoxFuture, Instant};
+use crate::runtime::{self, BoxFuture, Futures, Instant, MaybeSend};
 
 /// Dials one service through a directory.
 pub(crate) struct SignaledDialer {
@@ -98,8 +95,15 @@ impl Dialer for SignaledDialer {
         let seed = self.seed.wrapping_add(attempt.into());
         Box::pin(async move {
             tracing::debug!(attempt, "dialing");
-            let dialed = runtime::timeout(limit, inner.race(limit, seed)).await;
-            let result = dialed.unwrap_or(Err(DialError::TimedOut));
+            let answered = Arc::new(AtomicBool::new(false));
+            // A little short of the limit: whoever waits just as long for a connection shall hear why there is none.
+            let within = limit - (limit / 20).min(KNOWS_WHY);
+            let dialed = runtime::timeout(within, inner.race(limit, seed, &answered)).await;
+            // Where everything went well that goes by the directory, it is the path that is not there.
+            let result = dialed.unwrap_or_else(|| match answered.load(Ordering::Relaxed) {
+                true => Err(LinkError::NoPath.into()),
+                false => Err(DialError::TimedOut),
+            });
             result.map_err(|error| inner.failure(error))
         })
     }
@@ -132,8 +136,15 @@ impl Dialer for SignaledDialer {
 impl Inner {
     /// Tries one offer, and another beside it when the first may be hopeless: its host may have
     /// died, and the successor is answering; or the network was dead when it began, and is back.
-    async fn race(self: &Arc<Self>, limit: Duration, seed: u64) -> Result<Dialed, DialError> {
-        let mut tries = FuturesUnordered::new();
+    ///
+    /// `answered` is set once an answer is with the host.
+    async fn race(
+        self: &Arc<Self>,
+        limit: Duration,
+        seed: u64,
+        answered: &Arc<AtomicBool>,
+    ) -> Result<Dialed, DialError> {
+        let mut tries = Futures::new();
         let mut started = 0;
         let mut patience = HEDGE_AFTER;
         if self.pin().is_some() {
@@ -144,7 +155,7 @@ impl Inner {
         loop {
             let taken = Arc::new(Notify::new());
             if started < MAX_TRIES {
-                tries.push(self.clone().try_once(limit, taken.clone()));
+                tries.push(Box::pin(self.clone().try_once(limit, taken.clone(), answered.clone())));
                 started += 1;
             }
             // Only an offer that was taken can be hopeless: waiting for one twice gains nothing.
@@ -157,7 +168,7 @@ impl Inner {
                 self.watch_way(seed).await;
             };
             let another = async {
-                tokio::select! { () = stuck => {}, () = healed => {} }
+                tokio::select! { biased; () = stuck => {}, () = healed => {} }
             };
             tokio::select! {
                 biased;
@@ -177,7 +188,12 @@ impl Inner {
         }
     }
 
-    async fn try_once(self: Arc<Self>, limit: Duration, has_offer: Arc<Notify>) -> Result<Dialed, DialError> {
+    async fn try_once(
+        self: Arc<Self>,
+        limit: Duration,
+        has_offer: Arc<Notify>,
+        answered: Arc<AtomicBool>,
+    ) -> Result<Dialed, DialError> {
         let pin = self.pin();
         let target = match pin {
             Some(Pin { uuid, .. }) => ServiceTarget::Uuid { uuid },
@@ -204,6 +220,7 @@ impl Inner {
         }
         let signature = auth::sign_answer(self.caller.identity(), &service.uuid, &id, &sdp, &description);
         self.caller.ask(Request::Answer(Answer { offer: id, sdp: description, signature })).await?;
+        answered.store(true, Ordering::Relaxed);
         let link = establish(&self.caller, id, &*negotiation, &mut news, Vec::new()).await?;
         let pin = Pin { uuid: service.uuid, owner: service.owner };
         self.pin.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(pin);
@@ -282,9 +299,8 @@ fn check(target: &ServiceTarget, pin: Option<Pin>, taken: &TakenOffer) -> Result
 
 /// Whether the record's uuid commits to all that it says of the service's identity.
 fn commits(service: &ServiceRecord) -> bool {
-    let mut salt = [0; 16];
-    matches!(URL_SAFE_NO_PAD.decode_slice(&service.salt, &mut salt), Ok(16))
-        && ServiceUuid::derive(&service.owner, &service.username, &service.service, &salt) == service.uuid
+    let derived = |salt| ServiceUuid::derive(&service.owner, &service.username, &service.service, &salt);
+    crate::base64url::decode(&service.salt).map(derived) == Some(service.uuid)
 }
 
 /// Resolves when `probe` failed and then succeeds: see [`Dialer::reachable`].
@@ -296,18 +312,19 @@ fn commits(service: &ServiceRecord) -> bool {
 /// while all probes succeed.
 async fn watch_way<F>(mut rng: StdRng, probe: impl Fn() -> F)
 where
-    F: Future<Output = bool>,
+    F: Future<Output = bool> + MaybeSend,
 {
     let started = runtime::now();
-    let mut under_way = FuturesUnordered::new();
+    let mut under_way = Futures::new();
     // When the newest probes of either fate were sent: one that got lost on a working way, and is
     // found out after a later one was answered, is no break.
     let (mut succeeded, mut failed) = (None, None);
     loop {
-        under_way.push(async {
+        let answer = probe();
+        under_way.push(Box::pin(async move {
             let sent = runtime::now();
-            (sent, runtime::timeout(PROBE_FAILS, probe()).await == Some(true))
-        });
+            (sent, runtime::timeout(PROBE_FAILS, answer).await == Some(true))
+        }));
         let pause = runtime::sleep(pause(started, runtime::now(), failed.is_some(), &mut rng));
         let mut pause = std::pin::pin!(pause);
         loop {
@@ -337,6 +354,8 @@ fn pause(started: Instant, now: Instant, failed: bool, rng: &mut StdRng) -> Dura
     pause.mul_f64(rng.random_range(0.8..=1.0))
 }
 
+/// How much sooner than it may a dial ends that fails.
+const KNOWS_WHY: Duration = Duration::from_millis(100);
 /// How long the first try of a dial is alone.
 const HEDGE_AFTER: Duration = Duration::from_secs(2);
 /// Tries of one dial.

@@ -5,15 +5,10 @@
 //! Every offer and every negotiation is a future of its own: a peer that is slow, or lies, holds
 //! up nobody else. No link that was handed over is ever touched again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_util::StreamExt as _;
 use futures_util::future::{AbortHandle, Abortable};
-use futures_util::stream::FuturesUnordered;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -26,11 +21,12 @@ use super::{
     ErrorCode, InstanceId, Lease, Metadata, NewOffer, OfferId, Publish, Request, Response, ServiceFqn,
     ServiceUuid, SignalingError, Username,
 };
+use crate::collections::HashMap;
 use crate::durable::service::schedule::{Granted, Output, Refusal, Schedule, ScheduleConfig, Ticket};
 use crate::error::DialError;
 use crate::identity::{Domain, Identity, PublicKey, Signature};
 use crate::link::{Link, LinkError, Negotiation, NegotiationEvent, Transport};
-use crate::runtime::{self, BoxFuture, Instant, MaybeSend, Task};
+use crate::runtime::{self, BoxFuture, Futures, Instant, MaybeSend, Task};
 
 /// What to expose, and how.
 #[derive(Clone, Debug)]
@@ -136,9 +132,9 @@ impl Host {
                 links: LiveLinks::default(),
             }),
             notices,
-            running: FuturesUnordered::new(),
-            releases: HashMap::new(),
-            offers: HashMap::new(),
+            running: Futures::new(),
+            releases: HashMap::default(),
+            offers: HashMap::default(),
             negotiating: 0,
             restarting: 0,
             published: false,
@@ -207,9 +203,9 @@ impl Service {
         let salt = Host::salt(identity, &config.username, &config.service);
         Self {
             uuid: ServiceUuid::derive(&identity.public_key(), &config.username, &config.service, &salt),
-            salt: URL_SAFE_NO_PAD.encode(salt),
+            salt: crate::base64url::encode(salt),
             instance: InstanceId::random(),
-            token_hash: config.token.as_ref().map(|token| URL_SAFE_NO_PAD.encode(Sha256::digest(token))),
+            token_hash: config.token.as_ref().map(|token| crate::base64url::encode(Sha256::digest(token))),
         }
     }
 }
@@ -228,7 +224,7 @@ struct Worker {
     schedule: Schedule,
     shared: Arc<Shared>,
     notices: mpsc::Sender<Notice>,
-    running: FuturesUnordered<BoxFuture<'static, Done>>,
+    running: Futures<'static, Done>,
     /// What releases the future of each offer that is being made or waits for its answer.
     releases: HashMap<Ticket, AbortHandle>,
     offers: HashMap<Ticket, Held>,
@@ -510,7 +506,8 @@ impl Worker {
             if matches!(result, Some(Ok(()))) {
                 is_linked.notify_one();
             }
-            Done::Negotiated(result.unwrap_or(Err(DialError::TimedOut)))
+            // The peer's answer was there, so it is the path that was not.
+            Done::Negotiated(result.unwrap_or(Err(LinkError::NoPath.into())))
         }));
     }
 

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 
@@ -385,17 +383,13 @@ impl OfferId {
 impl FromStr for OfferId {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let mut bytes = [0; 16];
-        match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
-            Ok(16) => Ok(Self(bytes)),
-            _ => Err(NameError::OfferId(shown(text))),
-        }
+        crate::base64url::decode(text).map(Self).ok_or_else(|| NameError::OfferId(shown(text)))
     }
 }
 
 impl fmt::Display for OfferId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+        f.write_str(&crate::base64url::encode(self.0))
     }
 }
 

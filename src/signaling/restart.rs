@@ -6,12 +6,9 @@
 //! restarts takes the text for a bad candidate. What is asked and answered is signed for the other
 //! party: see `docs/PROTOCOL.md`. Candidates are hints here as they are elsewhere.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt as _;
 use futures_util::future::FusedFuture as _;
 
@@ -19,6 +16,7 @@ use super::caller::Caller;
 use super::negotiate::{MAX_CANDIDATES, post};
 use super::subscription::{OfferNews, OfferRegistration};
 use super::{OfferId, Request, ServiceUuid};
+use crate::collections::HashMap;
 use crate::durable::dialer::Restart;
 use crate::error::DialError;
 use crate::identity::{Domain, PublicKey, Signature};
@@ -78,7 +76,7 @@ enum Said {
 }
 
 fn ask_text(binding: Binding, asked: &IceCredentials, signature: &Signature) -> String {
-    let binding = URL_SAFE_NO_PAD.encode(binding.0);
+    let binding = crate::base64url::encode(binding.0);
     format!("{ASK}{binding} {} {} {signature}", asked.ufrag(), asked.pwd())
 }
 
@@ -93,10 +91,7 @@ fn read(text: &str) -> Option<Said> {
     }
     if let Some(rest) = text.strip_prefix(ASK) {
         let [binding, ufrag, pwd, signature] = words(rest)?;
-        let mut bytes = [0; 32];
-        if URL_SAFE_NO_PAD.decode_slice(binding, &mut bytes) != Ok(32) {
-            return None;
-        }
+        let bytes = crate::base64url::decode(binding)?;
         let asked = IceCredentials::new(ufrag, pwd).ok()?;
         return Some(Said::Ask { binding: Binding(bytes), asked, signature: signature.parse().ok()? });
     }

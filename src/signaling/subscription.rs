@@ -3,7 +3,6 @@
 //! It is opened on first need, opened again after a break from where it stopped, and closed when
 //! nothing needed it for a while: a joiner with a live link needs no signaling.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use super::caller::Caller;
 use super::restart;
 use super::{Cursor, Event, EventStream, OfferId, ServiceUuid, SignalingError};
+use crate::collections::HashMap;
 use crate::identity::{PublicKey, Signature};
 use crate::retry::Retry;
 use crate::runtime::{self, Instant, Task};
@@ -54,7 +54,7 @@ pub(crate) struct OfferRegistration {
 }
 
 /// What news of an offer are about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum About {
     /// The link to be made of it.
     Link,

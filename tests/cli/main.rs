@@ -3,11 +3,14 @@
 
 mod bad_input;
 mod process;
+#[cfg(unix)]
+mod screen;
 mod serve;
 mod store;
 mod stream;
 mod talk;
 mod transfer;
+#[cfg(unix)]
 mod tutorial;
 
 use process::World;

@@ -76,7 +76,7 @@ export class UnsupportedError extends EverlinkError {
 /**
  * No connection came about: `service-not-found`, `bad-name`, `unreachable` or another {@link CloseReason} (in `reason`),
  * `impersonation` (somebody answered who is not the owner: do not trust this signaling server), `version`,
- * `link`, `timed-out`, `host-full`, `misbehaviour`, `shutdown`.
+ * `no-path`, `link`, `timed-out`, `host-full`, `misbehaviour`, `shutdown`.
  */
 export class ConnectError extends EverlinkError {
     override name = 'ConnectError';

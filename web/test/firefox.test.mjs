@@ -4,12 +4,13 @@ import { test } from 'node:test';
 
 import puppeteer from 'puppeteer-core';
 
+import * as tutorial from './tutorial/room.mjs';
 import { browser, check, directory, host, instrument, open, pages, profile, ready, scoped, signaling } from './harness.mjs';
 
 const COUNT = Number(process.env.EVERLINK_MESSAGES ?? 10_000);
 const settings = { timeout: 180_000 };
 
-async function firefox(scope, origin) {
+async function firefox(scope, origin, own = true) {
     const launched = await puppeteer.launch({
         browser: 'firefox',
         executablePath: '/usr/bin/firefox-esr',
@@ -25,8 +26,8 @@ async function firefox(scope, origin) {
     scope.add(() => launched.close());
     const page = await launched.newPage();
     await page.evaluateOnNewDocument(instrument);
-    await page.goto(`${origin}/`);
-    await ready(page);
+    await page.goto(own ? `${origin}/` : origin);
+    if (own) await ready(page);
     return page;
 }
 
@@ -66,4 +67,30 @@ test('Firefox and Chromium, both ways, the links cut three times', settings, sco
     ]);
     check('at Firefox', COUNT, there.received);
     check('at Chromium', COUNT, here.received);
+}));
+
+test('Firefox follows a tutorial and leads it, over a cut and a reload', settings, scoped(async (scope) => {
+    const { url, say, told } = await tutorial.host(scope);
+    const page = await firefox(scope, url, false);
+    const is = (key, value) => page.waitForFunction((key, value) => document.body.dataset[key] === value, { timeout: 30_000 }, key, value);
+    const at = (place) => page.waitForFunction((place) => document.querySelector('#article').dataset.place === place, { timeout: 30_000 }, place);
+    await page.waitForSelector('#join:not([hidden])');
+    await page.type('#name', 'Fox');
+    await page.click('#enter');
+    await is('role', 'following');
+    await at('0');
+    say('next');
+    await at('1');
+    say('offer');
+    await (await page.waitForSelector('.ask .primary')).click();
+    await is('role', 'leading');
+    await page.evaluate(() => cut());
+    await page.keyboard.press('ArrowRight');
+    await told('step', ({ index }) => index === 2);
+    await page.reload();
+    await is('role', 'leading');
+    await at('2');
+    await page.keyboard.press('s');
+    await told('step', ({ index, solution }) => index === 2 && solution);
+    if (process.env.EVERLINK_LOOK) await page.screenshot({ path: process.env.EVERLINK_LOOK });
 }));

@@ -156,9 +156,9 @@ export const instrument = () => {
     };
 };
 
-/** Headless Chromium that finds peers on loopback. */
-export async function browser(scope) {
-    const launched = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags });
+/** Headless Chromium that finds peers on loopback; `more` are flags beside. */
+export async function browser(scope, more = []) {
+    const launched = await chromium.launch({ executablePath: '/usr/bin/chromium', args: [...flags, ...more] });
     scope.add(() => launched.close());
     return launched;
 }

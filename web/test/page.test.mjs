@@ -90,7 +90,7 @@ test('a tab reloaded in mid-stream goes on, and one that was killed goes on in a
     await page.evaluate(() => connection.flush());
     check('at the native host', owed, native.messages());
     const all = native.messages().map((text) => Number.parseInt(text, 10));
-    await holds(() => new Set(received).size > all.length);
+    await holds(() => new Set(received).size > all.length, () => received.length);
     check('echo at the page', all, received);
 }));
 
@@ -251,9 +251,11 @@ test('habits: events, states, receipts, abort, dispose', settings, scoped(async 
     assert.ok(states.includes('reconnecting') && states.at(-1) === 'closed', `${states}`);
 }));
 
-async function holds(what, within = 60_000) {
-    const late = Date.now() + within;
+/** Waits until `what` is so, for a minute from when `progress` was last made. */
+async function holds(what, progress = () => 0) {
+    let [made, late] = [progress(), Date.now() + 60_000];
     while (!what()) {
+        if (progress() !== made) [made, late] = [progress(), Date.now() + 60_000];
         if (Date.now() > late) throw new Error('not in time');
         await new Promise((resolve) => setTimeout(resolve, 20));
     }

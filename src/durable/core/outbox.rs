@@ -8,10 +8,11 @@ mod policy;
 mod saved;
 mod transmit;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use self::saved::Saved;
 use super::wire::GapCause;
+use crate::collections::HashMap;
 use crate::collections::{BTreeMap, BTreeSet};
 use crate::durable::options::{Key, SendTerms};
 use crate::error::Misbehaviour;
@@ -176,7 +177,7 @@ impl Outbox {
             ended: false,
             saved: None,
             settled: false,
-            keys: HashMap::new(),
+            keys: HashMap::default(),
             deadlines: BTreeSet::new(),
         }
     }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc;
 
 use super::ServiceShared;
@@ -21,7 +20,7 @@ use crate::durable::shared::Shared;
 use crate::error::{CloseReason, Misbehaviour};
 use crate::identity::{Identity, PublicKey};
 use crate::link::{Link, LinkEvent};
-use crate::runtime::{self, BoxFuture, Instant};
+use crate::runtime::{self, Futures, Instant};
 use crate::store::{Batch, Store};
 
 /// Links whose HELLO is awaited at one time; further ones are closed.
@@ -53,9 +52,9 @@ pub(crate) struct Acceptor {
     closed: VecDeque<(SessionId, PublicKey, Instant)>,
     /// Left by the application, in the store.
     away: BTreeSet<SessionId>,
-    greeting: FuturesUnordered<BoxFuture<'static, Greeted>>,
-    drivers: FuturesUnordered<BoxFuture<'static, SessionId>>,
-    refusing: FuturesUnordered<BoxFuture<'static, ()>>,
+    greeting: Futures<'static, Greeted>,
+    drivers: Futures<'static, SessionId>,
+    refusing: Futures<'static, ()>,
     keeper: Option<Keeper>,
 }
 
@@ -96,9 +95,9 @@ impl Acceptor {
             sessions: BTreeMap::new(),
             closed: VecDeque::new(),
             away: BTreeSet::new(),
-            greeting: FuturesUnordered::new(),
-            drivers: FuturesUnordered::new(),
-            refusing: FuturesUnordered::new(),
+            greeting: Futures::new(),
+            drivers: Futures::new(),
+            refusing: Futures::new(),
             keeper,
         }
     }
@@ -122,9 +121,11 @@ impl Acceptor {
     /// pending while there is none. Cancel-safe.
     pub(crate) async fn step(&mut self) {
         tokio::select! {
-            Some(greeted) = self.greeting.next() => self.handle_greeted(greeted),
+            biased;
+            // What others can bring about without end comes last.
             Some(id) = self.drivers.next() => self.handle_ended(id),
             Some(()) = self.refusing.next() => {}
+            Some(greeted) = self.greeting.next() => self.handle_greeted(greeted),
             else => std::future::pending().await,
         }
     }
@@ -292,6 +293,13 @@ impl Acceptor {
     }
 
     fn refuse(&mut self, link: Arc<dyn Link>, hello: &[u8], code: RefuseCode, text: &str) {
+        match code {
+            RefuseCode::Version => tracing::warn!(
+                spoken = text,
+                "a peer that speaks another version of the protocol was refused: update the older side"
+            ),
+            _ => tracing::debug!(?code, text, "a peer was refused"),
+        }
         let refuse = Refuse { code, text: text.to_owned() };
         let frame = refuse.encode(&self.identity, link.binding(), hello);
         self.refusing.push(Box::pin(async move {

@@ -163,6 +163,7 @@ impl Reports {
         match state {
             "connected" | "completed" => self.suspect.set(false),
             "disconnected" => self.suspect.set(true),
+            "failed" if !self.open.get() => return self.end(LinkError::NoPath),
             "failed" => return self.end(LinkError::Failed("no path to the other end answers".to_owned())),
             _ => return,
         }

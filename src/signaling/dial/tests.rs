@@ -195,7 +195,7 @@ async fn s5_a_server_that_names_another_owner_or_service_is_found_out() {
                 service.owner = other.public_key();
                 service.uuid =
                     ServiceUuid::derive(&service.owner, &service.username, &service.service, &[0; 16]);
-                service.salt = URL_SAFE_NO_PAD.encode([0; 16]);
+                service.salt = crate::base64url::encode([0; 16]);
                 taken.signature = auth::sign_offer(&other, &taken.service.uuid, &taken.id, &taken.sdp);
                 taken
             }
@@ -235,7 +235,7 @@ async fn s5_a_server_that_names_another_owner_or_service_is_found_out() {
             Response::Taken(mut taken) => {
                 let service = &mut taken.service;
                 (service.owner, service.username) = (other.public_key(), "mallory".parse().unwrap());
-                service.salt = URL_SAFE_NO_PAD.encode([0; 16]);
+                service.salt = crate::base64url::encode([0; 16]);
                 service.uuid =
                     ServiceUuid::derive(&service.owner, &service.username, &service.service, &[0; 16]);
                 taken.signature = auth::sign_offer(&other, &taken.service.uuid, &taken.id, &taken.sdp);
@@ -274,7 +274,7 @@ async fn w6_a_dropped_or_timed_out_dial_releases_all_it_held() {
     assert!(never(3 * SECOND, dialer.dial(1)).await);
     assert_eq!((peer.subscription.registrations(), world.network.links_made()), (0, 0));
     let failure = failure(dialer.dial(2)).await;
-    assert_eq!(failure.error, DialError::TimedOut);
+    assert_eq!(failure.error, DialError::Link(LinkError::NoPath));
     runtime::sleep(100 * SECOND).await;
     assert!(world.network.negotiations() <= before + 1, "{}", world.network.negotiations());
     world.network.blackout(false);
@@ -320,7 +320,7 @@ async fn w24_a_dead_hosts_offer_costs_seconds_not_the_whole_attempt() {
             username,
             service,
             uuid,
-            salt: URL_SAFE_NO_PAD.encode(salt),
+            salt: crate::base64url::encode(salt),
             public: true,
             token_hash: None,
             metadata: Default::default(),

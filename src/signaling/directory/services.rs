@@ -1,7 +1,5 @@
 //! Services: published, refreshed in place, found, withdrawn.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -243,6 +241,5 @@ fn not_found(what: impl std::fmt::Display) -> SignalingError {
 
 /// Exactly `N` bytes of unpadded base64url.
 pub(super) fn decoded<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    (URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) == Ok(N)).then_some(bytes)
+    crate::base64url::decode(text)
 }

@@ -465,7 +465,7 @@ impl Polling {
         let Self { shared, ticket, cursor, .. } = self;
         let query =
             cursor.as_ref().map(|cursor| format!("?{}", wire::cursor_query(cursor))).unwrap_or_default();
-        let wait = shared.poll_interval().as_millis().div_ceil(1000);
+        let wait = (shared.poll_interval() + Duration::from_millis(999)).as_secs();
         let ask = Ask {
             method: "GET",
             url: format!("{}/v1/events/{ticket}{query}", shared.base),

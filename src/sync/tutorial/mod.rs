@@ -31,3 +31,6 @@ pub use self::room::{RoomConfig, RoomInfo, TutorialRoom};
 pub use self::rooms::{RoomsStats, TutorialRooms};
 pub use self::state::{StepContent, StepType, TutorialSyncState};
 pub use self::sync::{JoinConfig, Steps, TutorialState, TutorialSync};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::core::fuzzing::tutorial as fuzz;

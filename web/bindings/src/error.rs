@@ -69,6 +69,7 @@ pub(crate) fn dial(cause: &DialError) -> JsValue {
 fn link(cause: &LinkError) -> JsValue {
     match cause {
         LinkError::Unsupported(_) => error("unsupported", "no-webrtc", cause, &[]),
+        LinkError::NoPath => error("connect", "no-path", cause, &[]),
         _ => error("connect", "link", cause, &[]),
     }
 }

@@ -111,7 +111,11 @@ impl RawTutorial {
         promise(cancelled, work(self.sync.clone()))
     }
 
-    fn content<T, F>(&self, cancelled: Option<Promise>, ask: impl FnOnce(ContentClient) -> F + 'static) -> Promise
+    fn content<T, F>(
+        &self,
+        cancelled: Option<Promise>,
+        ask: impl FnOnce(ContentClient) -> F + 'static,
+    ) -> Promise
     where
         T: serde::Serialize,
         F: Future<Output = Result<T, ContentError>>,
@@ -352,7 +356,8 @@ impl RawRoom {
 
     #[wasm_bindgen(js_name = setRole)]
     pub fn set_role(&self, member: &str, role: &str) -> Result<(), JsValue> {
-        let role: Role = serde_json::from_value(role.into()).map_err(|cause| argument("bad-option", &cause))?;
+        let role: Role =
+            serde_json::from_value(role.into()).map_err(|cause| argument("bad-option", &cause))?;
         self.room.set_role(key_of(member)?, role);
         Ok(())
     }

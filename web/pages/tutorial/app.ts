@@ -26,6 +26,31 @@ export interface AppOptions {
     readonly onLeave: () => void;
 }
 
+/** A step as nodes. */
+interface Laid {
+    readonly place: Place;
+    readonly page: StepPage;
+    readonly title: string;
+    readonly kind: string;
+    readonly nodes: Node[];
+    /** Lets go of what they hold. */
+    end(): void;
+}
+
+/** Milliseconds. */
+const SEND_FIRST = 4;
+
+let scrolled = false;
+addEventListener('scroll', () => (scrolled = scrollY > 0), { passive: true });
+
+/** To the beginning of the text. Scrolling lays the page out at once, so only where it is not there. */
+function toTop(): void {
+    if (scrolled) scrollTo({ top: 0 });
+}
+
+/** When there is nothing else to do. Safari has no such thing, so: soon. */
+const idle = (work: () => void) => void ('requestIdleCallback' in globalThis ? requestIdleCallback(work, { timeout: 1000 }) : setTimeout(work, 100));
+
 /** Nobody is told more than this of what somebody else wrote. */
 const short = (text: string, most = 80) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
@@ -44,7 +69,8 @@ export class App {
     /** What the article shows, or is about to. */
     #shown: Place | undefined;
     #turn = 0;
-    #dispose: (() => void)[] = [];
+    #laid: Laid | undefined;
+    #ahead: Laid | undefined;
     /** What this page waits for. */
     #pending: Dock['pending'];
     #cancel: AbortController | undefined;
@@ -149,11 +175,13 @@ export class App {
         if (this.leads) {
             this.#away = undefined;
             this.#send(to);
+            // What is sent goes out first: showing it here keeps this thread busy for a while.
+            setTimeout(() => this.refresh(), SEND_FIRST);
         } else {
             this.#away = same(to, this.led) ? undefined : to;
+            this.refresh();
         }
-        this.refresh();
-        scrollTo({ top: 0 });
+        toTop();
     }
 
     beside(by: 1 | -1): void {
@@ -169,7 +197,7 @@ export class App {
         if (!this.#away) return;
         this.#away = undefined;
         this.refresh();
-        scrollTo({ top: 0 });
+        toTop();
     }
 
     #send(to: Place): void {
@@ -274,7 +302,7 @@ export class App {
                 if (!this.#away && !this.leads) {
                     const { state } = event;
                     announce(`${who(this.room.holder)}: step ${state.stepContent.index + 1} of ${state.totalSteps}, ${short(state.stepContent.title)}${state.isShowingSolution ? ', solution' : ''}.`);
-                    scrollTo({ top: 0 });
+                    toTop();
                 }
                 break;
             case 'control_changed': {
@@ -378,13 +406,29 @@ export class App {
         this.#shown = place;
         const article = $('article');
         // Nothing flickers for a step that is here already, or nearly.
-        const slow = setTimeout(() => article.setAttribute('aria-busy', 'true'), 120);
+        const slow = setTimeout(() => turn === this.#turn && article.setAttribute('aria-busy', 'true'), 120);
+        const late = setTimeout(() => {
+            if (turn !== this.#turn || this.#dead) return;
+            article.removeAttribute('aria-busy');
+            article.removeAttribute('data-place');
+            article.replaceChildren(
+                h('h1', { tabindex: -1, text: short(this.#steps?.at(place.index)?.title || 'This step', 300) }),
+                h('p', { class: 'quiet', text: this.room.healing ? 'The text arrives when the connection is back.' : 'The text is on its way…' }));
+        }, 1000);
         try {
             const page = await this.#pages.read(place);
             if (turn !== this.#turn || this.#dead) return;
-            this.#fill(article, place, page);
+            this.#fill(article, this.#lay(place, page));
             const next = this.#steps?.beside(place, 1);
-            if (next) void this.#pages.read(next).catch(() => {});
+            // Read ahead, so that turning the page waits for nobody.
+            if (next) {
+                void this.#pages.read(next).then((page) => idle(() => {
+                    if (turn !== this.#turn || this.#dead) return;
+                    this.#ahead?.end();
+                    this.#ahead = undefined;
+                    this.#ahead = this.#lay(next, page);
+                })).catch(() => {});
+            }
             if (this.#steps?.hasSolution(place.index)) void this.#pages.read({ ...place, solution: !place.solution }).catch(() => {});
         } catch (error) {
             if (turn !== this.#turn || this.#dead) return;
@@ -394,16 +438,26 @@ export class App {
                 h('button', { type: 'button', text: 'Try again', on: { click: () => void this.#turnTo(place) } }));
         } finally {
             clearTimeout(slow);
+            clearTimeout(late);
             if (turn === this.#turn) article.removeAttribute('aria-busy');
         }
     }
 
     #clear(): void {
-        for (const end of this.#dispose.splice(0)) end();
+        this.#laid?.end();
+        this.#ahead?.end();
+        this.#laid = this.#ahead = undefined;
     }
 
-    #fill(article: HTMLElement, place: Place, page: StepPage): void {
-        this.#clear();
+    /** Makes a step's nodes; ahead of time if it is likely to be the next. */
+    #lay(place: Place, page: StepPage): Laid {
+        if (this.#ahead && same(this.#ahead.place, place) && this.#ahead.page === page) {
+            const laid = this.#ahead;
+            this.#ahead = undefined;
+            return laid;
+        }
+        let ended = false;
+        const ends: (() => void)[] = [];
         const summary = this.#steps?.at(place.index);
         const title = short(page.title || summary?.title || 'Untitled', 300);
         const kind = place.solution ? 'solution' : (KIND[page.type] ? page.type : 'action');
@@ -411,7 +465,7 @@ export class App {
         const body = h('div', { class: 'prose' });
         body.append(lesson(page.markdown, title, {
             file: (path) => this.room.content.file(page.index, path),
-            dispose: (end) => this.#dispose.push(end),
+            dispose: (end) => void (ended ? end() : ends.push(end)),
         }));
         if (!body.hasChildNodes() && page.files.length === 0) body.append(h('p', { class: 'quiet', text: 'There is nothing to read in this step.' }));
         const parts = [
@@ -423,7 +477,21 @@ export class App {
             body,
             changes(page.files),
         ];
-        article.replaceChildren(...parts.filter((part) => part !== undefined));
+        return {
+            place, page, title, kind,
+            nodes: parts.filter((part) => part !== undefined),
+            end: () => {
+                ended = true;
+                for (const end of ends.splice(0)) end();
+            },
+        };
+    }
+
+    #fill(article: HTMLElement, laid: Laid): void {
+        const { place, title, kind } = laid;
+        this.#laid?.end();
+        this.#laid = laid;
+        article.replaceChildren(...laid.nodes);
         article.dataset['place'] = `${place.index}${place.solution ? 's' : ''}`;
         article.dataset['kind'] = kind;
         document.title = `${title} · ${short(this.#steps?.outline.title ?? 'Tutorial', 60)}`;

@@ -120,11 +120,14 @@ function path(full: string): (Node | string)[] {
     return [h('span', { class: 'folder' }, ...text.slice(0, at).split(/(?<=\/)/).flatMap((part) => [part, h('wbr')])), h('b', { text: text.slice(at) })];
 }
 
+/** What the text of the step is made of: it is read above, and its changes are of less interest. */
+const lesson = ({ path }: FileChange) => /^readme(\.md)?$/i.test(path);
+
 /** One file of a step. */
 function change(file: FileChange): HTMLElement {
     const why = file.binary ? 'Not text: it is not shown here.' : file.tooLarge ? 'Too large to be shown here.' : !file.diff ? 'No line of it differs.' : '';
     const size = file.additions + file.deletions;
-    const details = h('details', { class: 'file', open: size <= 400 || Boolean(why) },
+    const details = h('details', { class: 'file', open: (size <= 400 && !lesson(file)) || Boolean(why) },
         h('summary', {},
             icon('next'),
             h('span', { class: 'path' }, ...(file.oldPath && file.oldPath !== file.path ? [h('span', { class: 'folder', text: `${file.oldPath.slice(-240)} → ` })] : []), ...path(file.path)),
@@ -142,11 +145,12 @@ function change(file: FileChange): HTMLElement {
 
 /** All changes of a step. */
 export function changes(files: readonly FileChange[]): HTMLElement | undefined {
-    if (files.length === 0) return undefined;
+    // Where only the text changed, it is all there is to read.
+    if (files.every(lesson)) return undefined;
     const sum = (name: 'additions' | 'deletions') => files.reduce((total, file) => total + file[name], 0);
     return h('section', { class: 'changes', 'aria-labelledby': 'changes' },
         h('h2', { id: 'changes' }, 'What changes', h('span', { class: 'counts' },
             `${files.length} ${files.length === 1 ? 'file' : 'files'}`,
             h('span', { class: 'plus', text: `+${sum('additions')}` }), h('span', { class: 'minus', text: `−${sum('deletions')}` }))),
-        ...files.map(change));
+        ...[...files.filter((file) => !lesson(file)), ...files.filter(lesson)].map(change));
 }

@@ -31,4 +31,7 @@ export class RoomError extends EverlinkError {
     override name = 'RoomError';
 }
 
-Object.assign(classes, { join: JoinError, control: ControlError, state: StateError, content: ContentError, room: RoomError });
+/** @internal Makes these the classes of their errors. Called, and not done by importing: bundlers leave imports for effects out. */
+export function enroll(): void {
+    Object.assign(classes, { join: JoinError, control: ControlError, state: StateError, content: ContentError, room: RoomError });
+}

@@ -2,7 +2,7 @@ import type { Client } from '../client.js';
 import { guard, run } from '../errors.js';
 import * as glue from '../glue.js';
 import type { Abortable } from '../options.js';
-import './errors.js';
+import { enroll } from './errors.js';
 import type { RoomEvent } from './events.js';
 import type { RawRoom, RawTutorial, TutorialGlue } from './raw.js';
 import { TutorialSync, parsed, type JoinOptions } from './sync.js';
@@ -79,6 +79,7 @@ export class TutorialRoom<S = TutorialSyncState> {
      * @throws {@link RoomError}, {@link ServiceError}, {@link SignalingError}, {@link StoreError}, {@link ArgumentError}
      */
     static async open<S = TutorialSyncState>(client: Client, options: RoomOptions): Promise<TutorialRoom<S>> {
+        enroll();
         const { signal, ...rest } = options;
         const { RawRoom } = glue as unknown as TutorialGlue;
         return new TutorialRoom<S>(await run((cancelled) => RawRoom.open(client.raw, JSON.stringify(rest), cancelled), signal));

@@ -4,7 +4,7 @@ import { ArgumentError, guard, run } from '../errors.js';
 import * as glue from '../glue.js';
 import type { RawEvents } from '../glue.js';
 import type { Abortable } from '../options.js';
-import './errors.js';
+import { enroll } from './errors.js';
 import type { Left, TutorialEvent } from './events.js';
 import { roomOf } from './link.js';
 import type { RawTutorial, TutorialGlue } from './raw.js';
@@ -110,6 +110,7 @@ export class TutorialSync<S = TutorialSyncState> {
      * @throws {@link JoinError}, {@link ConnectError}, {@link SignalingError}, {@link ArgumentError} `bad-link`
      */
     static async connect<S = TutorialSyncState>(client: Client, room: string, options: JoinOptions = {}): Promise<TutorialSync<S>> {
+        enroll();
         const { signal, ...rest } = options;
         const uuid = roomOf(room);
         const { RawTutorial } = glue as unknown as TutorialGlue;

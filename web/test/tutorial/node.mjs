@@ -13,7 +13,8 @@ const code = (promise) => promise.then(() => 'nothing', (error) => {
 });
 const state = (index) => ({ tutorialId: 't', tutorialTitle: 'T', totalSteps: 9, isShowingSolution: false, stepContent: { id: `s${index}`, title: 'S', commitHash: 'c', type: 'action', index }, repoUrl: '' });
 const until = async (events, type) => {
-    for await (const event of events) if (event.type === type) return event;
+    // Not by a loop that is left: leaving it ends the events.
+    for (let next; !(next = await events.next()).done; ) if (next.value.type === type) return next.value;
     throw new Error(`no ${type}`);
 };
 

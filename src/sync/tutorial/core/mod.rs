@@ -15,6 +15,8 @@
 //!
 //! Whoever is new therefore leads when nobody else does any more. In between, nobody may lead.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod member;
 mod room;
 #[cfg(test)]
