@@ -211,10 +211,11 @@ step('a tutorial that is over is told', async () => {
     await editor.command('Tutorial: Join');
     await editor.type(all.link);
     await editor.says(`Following Ada · ${NAME}/${STEPS}`);
+    await editor.shows('todo!()');
     all.host.say('quit');
     await editor.notification('You are no longer in the tutorial').waitFor();
     await editor.says('Tutorial');
-    await editor.locked.first().waitFor({ state: 'detached' });
+    await editor.tab('name.rs').waitFor({ state: 'detached' });
     await editor.shot('over');
 });
 
