@@ -53,6 +53,29 @@ fn decode_slice(text: &str, bytes: &mut [u8]) -> bool {
     filled == bytes.len() && bits < 6 && group == 0
 }
 
+/// The other base64, with `+`, `/` and padding: how files are written in JSON.
+#[cfg(feature = "tutorial")]
+pub(crate) mod padded {
+    /// The bytes as text.
+    pub(crate) fn encode(bytes: &[u8]) -> String {
+        let mut text = super::encode_slice(bytes).replace('-', "+").replace('_', "/");
+        while !text.len().is_multiple_of(4) {
+            text.push('=');
+        }
+        text
+    }
+
+    /// The bytes of a text.
+    pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+        let letters = text.trim_end_matches('=');
+        if text.len() - letters.len() > 2 || !text.len().is_multiple_of(4) || letters.contains(['-', '_']) {
+            return None;
+        }
+        let mut bytes = vec![0; letters.len() * 3 / 4];
+        super::decode_slice(&letters.replace('+', "-").replace('/', "_"), &mut bytes).then_some(bytes)
+    }
+}
+
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use base64::Engine as _;
@@ -60,6 +83,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[cfg(feature = "tutorial")]
+    proptest! {
+        #[test]
+        fn padded_it_is_the_base64_of_everybody_else(bytes: Vec<u8>, text in "[A-Za-z0-9/+_-]{0,9}={0,3}") {
+            use base64::engine::general_purpose::STANDARD;
+            prop_assert_eq!(padded::encode(&bytes), STANDARD.encode(&bytes));
+            prop_assert_eq!(padded::decode(&padded::encode(&bytes)), Some(bytes));
+            prop_assert_eq!(padded::decode(&text), STANDARD.decode(&text).ok());
+        }
+    }
 
     proptest! {
         #[test]

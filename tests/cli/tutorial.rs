@@ -201,6 +201,15 @@ fn a_host_that_is_killed_goes_on_in_its_store() {
     // What the steps are is asked of the new process.
     say(&mut follower, "text");
     until(&follower, "# Say hello");
+    // One that quits leaves the room for the next run, too.
+    say(&mut second, "quit");
+    second.end().expect_success();
+    let (mut third, again) = host(&world, &url, &more);
+    assert_eq!(again, uuid);
+    until(&third, "you lead");
+    until(&third, STEP_3);
+    say(&mut third, "next");
+    until(&follower, STEP_5);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod wire;
 use serde::{Deserialize, Serialize};
 
 use super::StepType;
+use crate::base64url::padded;
 use crate::runtime::{BoxFuture, MaybeSend, MaybeSync};
 
 pub use self::client::ContentClient;
@@ -212,12 +213,11 @@ pub struct FileContent {
 impl FileContent {
     /// Bytes as the content of `path`.
     pub fn new(path: impl Into<String>, bytes: Vec<u8>) -> Self {
-        use base64::Engine as _;
         let path = path.into();
         match String::from_utf8(bytes) {
             Ok(text) => Self { path, text: Some(text), base64: None },
             Err(error) => {
-                let base64 = base64::engine::general_purpose::STANDARD.encode(error.as_bytes());
+                let base64 = padded::encode(error.as_bytes());
                 Self { path, text: None, base64: Some(base64) }
             }
         }
@@ -225,10 +225,9 @@ impl FileContent {
 
     /// Its bytes; `None` if it has neither `text` nor good `base64`.
     pub fn into_bytes(self) -> Option<Vec<u8>> {
-        use base64::Engine as _;
         match self.text {
             Some(text) => Some(text.into_bytes()),
-            None => base64::engine::general_purpose::STANDARD.decode(self.base64?).ok(),
+            None => padded::decode(&self.base64?),
         }
     }
 }

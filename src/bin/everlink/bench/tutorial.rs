@@ -29,7 +29,7 @@ pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
         let leader = class.join(None).await?;
         let follower = class.join(None).await?;
         leader.lead().await.map_err(said)?;
-        let one = steps(&leader, &[follower.clone()], rounds).await?;
+        let one = steps(&leader, std::slice::from_ref(&follower), rounds).await?;
         report.row(&Row {
             what: "tutorial step, leader to follower by the host, p50",
             unit: "ms",

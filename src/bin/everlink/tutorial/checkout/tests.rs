@@ -266,3 +266,71 @@ fn a_list_that_cannot_be_read_is_no_leave_to_overwrite() {
     fs::write(&file, "").unwrap();
     assert!(Folder::open(&file).unwrap_err().to_string().contains("--work"));
 }
+
+#[cfg(unix)]
+mod properties {
+    use std::os::unix::fs::symlink;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn path() -> impl Strategy<Value = String> {
+        let part = prop::sample::select(vec![
+            "..",
+            ".",
+            "",
+            "a",
+            "b",
+            "A",
+            ".git",
+            ".GIT",
+            "link",
+            "to-file",
+            "dangling",
+            "CON",
+            "c:",
+            "a\\..",
+            "..\\a",
+            ".everlink",
+            "git~1",
+            "a.",
+            "\u{200d}.git",
+        ]);
+        prop::collection::vec(part, 1..5).prop_map(|parts| parts.join("/"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Two steps of whatever names, over a folder with links that lead out of it.
+        #[test]
+        fn whatever_the_names_nothing_outside_changes(
+            first in prop::collection::btree_set(path(), 0..12),
+            second in prop::collection::btree_set(path(), 0..12),
+            force in any::<bool>(),
+        ) {
+            let temporary = tempfile::tempdir().unwrap();
+            let (work, outside) = (temporary.path().join("work"), temporary.path().join("outside"));
+            fs::create_dir_all(outside.join("a")).unwrap();
+            fs::create_dir_all(work.join(".git")).unwrap();
+            fs::write(outside.join("file"), "outside").unwrap();
+            fs::write(outside.join("a/b"), "outside").unwrap();
+            symlink(&outside, work.join("link")).unwrap();
+            symlink(outside.join("file"), work.join("to-file")).unwrap();
+            symlink(outside.join("new"), work.join("dangling")).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            for (text, names) in [("1", &first), ("2", &second)] {
+                let files: Vec<(&str, &str)> = names.iter().map(|name| (&**name, text)).collect();
+                let report = runtime.block_on(put(&work, &files, force));
+                prop_assert_eq!(report.written + report.unchanged + report.refused.len() + report.kept.len(), files.len());
+            }
+            prop_assert!(is(&all(&outside), &[("a/b", "outside"), ("file", "outside")]), "{:?}", all(&outside));
+            prop_assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 2);
+            prop_assert_eq!(fs::read_dir(work.join(".git")).unwrap().count(), 0);
+            for link in ["link", "to-file", "dangling"] {
+                prop_assert!(fs::symlink_metadata(work.join(link)).unwrap().is_symlink());
+            }
+        }
+    }
+}

@@ -11,9 +11,11 @@ use super::RepositoryError;
 use super::tree::{Difference, File};
 
 /// How many files of a step are shown.
-pub const MAX_FILES: usize = 2_000;
-/// How many bytes the diffs of a step may have together, as JSON.
-const MAX_DIFFS: usize = 3 << 20;
+const MAX_FILES: usize = 2_000;
+/// How many bytes their names may have together, as JSON.
+const MAX_NAMES: usize = 512 << 10;
+/// How many bytes the diffs of a step may have together, as JSON: with names and text they fit into a reply.
+const MAX_DIFFS: usize = 2 << 20;
 /// How long the comparison of two files may look for the shortest diff.
 const COMPARE_WITHIN: Duration = Duration::from_millis(500);
 
@@ -24,17 +26,24 @@ enum Content {
     TooLarge,
 }
 
-/// What a step does to files; the largest diffs are left out until the others fit.
+/// What a step does to files, as far as their names fit; the largest diffs are left out until the others fit.
 pub fn changes(
     repository: &gix::Repository,
     differences: &[Difference],
 ) -> Result<Vec<FileChange>, RepositoryError> {
-    let changes = differences.iter().take(MAX_FILES).map(|difference| change(repository, difference));
+    let mut names = 0;
+    let fit = differences.iter().take(MAX_FILES).take_while(|difference| {
+        let old = difference.old_path.as_ref().map_or(0, |path| json_size(&path.to_string()));
+        // And what is told beside them.
+        names += json_size(&difference.path.to_string()) + old + 128;
+        names <= MAX_NAMES
+    });
+    let changes = fit.map(|difference| change(repository, difference));
     let mut changes = changes.collect::<Result<Vec<_>, _>>()?;
     let mut sizes: Vec<(usize, usize)> = changes
         .iter()
         .enumerate()
-        .map(|(at, change)| (change.diff.as_deref().map_or(0, json_size), at))
+        .map(|(at, change)| (change.diff.as_ref().map_or(0, json_size), at))
         .collect();
     let mut total: usize = sizes.iter().map(|(size, _)| size).sum();
     sizes.sort_unstable();
@@ -124,6 +133,7 @@ pub fn is_binary(bytes: &[u8]) -> bool {
     bytes.iter().take(8000).any(|byte| *byte == 0)
 }
 
-fn json_size(text: &str) -> usize {
-    serde_json::to_string(text).map_or(usize::MAX / 4096, |json| json.len())
+/// How many bytes something has as JSON.
+pub fn json_size(value: &impl serde::Serialize) -> usize {
+    serde_json::to_string(value).map_or(usize::MAX / MAX_FILES / 2, |json| json.len())
 }

@@ -10,9 +10,10 @@ use everlink::tutorial::{
 };
 use gix::objs::tree::EntryKind;
 
-use super::changes::{self, MAX_FILES};
-use super::{RepositoryError, Step, Tutorial, tree};
+use super::{RepositoryError, Step, Tutorial, changes, tree};
 
+/// How many bytes the text of a step may have, as JSON.
+const MAX_TEXT: usize = 1 << 20;
 /// How many pages are kept ready: a class asks for the same one at the same time.
 const KEPT: usize = 8;
 
@@ -103,8 +104,17 @@ impl RepositoryContent {
             let apart = if markdown.is_empty() { "" } else { "\n\n" };
             markdown = format!("{}{apart}{}\n", markdown.trim_end(), step.body);
         }
-        if differences.len() > MAX_FILES {
-            let more = differences.len() - MAX_FILES;
+        if changes::json_size(&markdown) > MAX_TEXT {
+            let mut left = MAX_TEXT;
+            let fits = |c: &char| {
+                left = left.saturating_sub(changes::json_size(c));
+                left > 0
+            };
+            markdown = markdown.chars().take_while(fits).collect();
+            markdown.push_str("\n\n*The text is too long to be shown as a whole.*\n");
+        }
+        if differences.len() > files.len() {
+            let more = differences.len() - files.len();
             markdown.push_str(&format!("\n*{more} more files are changed, which are not shown.*\n"));
         }
         let summary = &step.summary;

@@ -14,7 +14,7 @@ mod tree;
 
 use std::path::Path;
 
-use everlink::tutorial::{Outline, StepSummary};
+use everlink::tutorial::{MAX_CONTENT_REPLY, Outline, StepSummary};
 use gix::ObjectId;
 
 pub use self::content::RepositoryContent;
@@ -116,7 +116,17 @@ impl Tutorial {
         let folder = folder.trim_end_matches(".git").to_owned();
         let id =
             origin.as_ref().and_then(|url| origin::owner_and_name(url)).unwrap_or_else(|| folder.clone());
-        Ok(Self { id, title: folder, repo_url: origin, branch, steps, remarks, repository })
+        let tutorial = Self { id, title: folder, repo_url: origin, branch, steps, remarks, repository };
+        // Members could not be told of them.
+        if changes::json_size(&tutorial.outline()) > MAX_CONTENT_REPLY {
+            let what = "MiB of titles";
+            return Err(RepositoryError::TooMany {
+                branch: tutorial.branch,
+                what,
+                limit: MAX_CONTENT_REPLY >> 20,
+            });
+        }
+        Ok(tutorial)
     }
 
     /// What members see first.

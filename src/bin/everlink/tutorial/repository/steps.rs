@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use everlink::tutorial::StepType;
 
-/// Longer titles are cut.
+/// Longer titles are cut, in characters; names made of them, too.
 const MAX_TITLE: usize = 200;
+const MAX_ID: usize = 60;
 
 /// The part of a commit that makes it a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,7 @@ pub fn ids(headings: &[Heading]) -> Vec<String> {
             id.push('-');
             id.push_str(&word.to_lowercase());
         }
+        let id: String = id.chars().take(MAX_ID).collect();
         let times = seen.entry(id.clone()).or_default();
         *times += 1;
         if *times == 1 { id } else { format!("{id}-{times}") }

@@ -253,3 +253,35 @@ fn a_fresh_clone_has_the_branch_at_its_origin_and_may_be_shallow() {
     ]);
     assert_eq!(Tutorial::open(&bare, None).unwrap().title, "bare");
 }
+
+#[test]
+fn a_page_fits_into_a_reply_whatever_a_step_changes() {
+    let sample = Sample::new(&[]);
+    let path = sample.path();
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.arg("-C").arg(&path).args(["-c", "user.name=a", "-c", "user.email=a@b.c"]).args(arguments);
+        assert!(command.output().unwrap().status.success());
+    };
+    // Text that is longer as JSON, many long names, and diffs of 900 KiB each.
+    std::fs::write(path.join("README.md"), "\u{1}\"\n".repeat(300_000)).unwrap();
+    for number in 0..1_700 {
+        std::fs::write(path.join(format!("{number:04}-{}", "n".repeat(200))), "x\n").unwrap();
+    }
+    for number in 0..5 {
+        std::fs::write(path.join(format!("large-{number}.txt")), format!("{number}\n").repeat(450_000))
+            .unwrap();
+    }
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "-m", "action: Everything at once"]);
+    let content = sample.content(None);
+    let page = page(&content, 7, false);
+    let size = super::changes::json_size(&page);
+    assert!(size <= everlink::tutorial::MAX_CONTENT_REPLY, "{size}");
+    assert!(
+        page.markdown.contains("too long to be shown") && page.markdown.contains("more files are changed")
+    );
+    assert!(page.files.len() > 1_000, "{}", page.files.len());
+    // And so does the list of its files.
+    assert_eq!(tree(&content, 7).len(), 1_710);
+}

@@ -42,7 +42,7 @@ fn something_happens(world: &mut World, counter: &mut u32) {
             world.restart(peer, resumed);
         }
         9 if !world.room_down => world.kill_room(),
-        9 | 10 | 11 if world.room_down => world.restart_room(),
+        9..=11 if world.room_down => world.restart_room(),
         12 if count < 8 => {
             let observer = world.rng.random_range(0..5) == 0;
             world.join(observer);
@@ -112,7 +112,7 @@ fn check(seed: u64) {
     settings.moderators.insert(key(1));
     let mut world = World::new(seed, settings);
     // The first member is a liar, in half of the worlds.
-    world.liar = (seed % 2 == 0).then_some(0);
+    world.liar = seed.is_multiple_of(2).then_some(0);
     let count = 2 + (seed / 5 % 4) as usize;
     (0..count).for_each(|_| _ = world.join(false));
     let mut counter = 0;
