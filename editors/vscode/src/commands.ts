@@ -138,8 +138,12 @@ async function host(): Promise<void> {
     }));
     if (!server) return;
     const name = settings.name();
-    const shellArgs = ['tutorial', 'host', folder.uri.fsPath, '--server', address(server), ...(name ? ['--name', name] : [])];
-    vscode.window.createTerminal({ name: 'Tutorial', shellPath: program, shellArgs, iconPath: new vscode.ThemeIcon('mortar-board') }).show();
+    const args = ['tutorial', 'host', folder.uri.fsPath, '--server', address(server), ...(name ? ['--name', name] : [])];
+    // As a task, whose terminal stays and shows why it ended.
+    const execution = new vscode.ProcessExecution(program, args);
+    const task = new vscode.Task({ type: 'everlink' }, folder, 'Host the tutorial', 'Everlink', execution, []);
+    task.presentationOptions = { reveal: vscode.TaskRevealKind.Always, focus: true, panel: vscode.TaskPanelKind.Dedicated, echo: false };
+    await vscode.tasks.executeTask(task);
 }
 
 /** Where a program of this name is, in the folders where programs are. */
