@@ -1,8 +1,13 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { delimiter, isAbsolute, join } from 'node:path';
+
 import * as vscode from 'vscode';
 
 import { UserError, isAbort, wording } from './errors.js';
 import type { LessonPanel } from './lesson.js';
-import { formatLink, parseLink } from './link.js';
+import { address, formatLink, parseLink } from './link.js';
 import type { Memory } from './memory.js';
 import type { Ask, Session, View } from './session.js';
 import { settings } from './settings.js';
@@ -24,7 +29,8 @@ export interface Parts {
 export function register(parts: Parts): vscode.Disposable[] {
     const { session, lesson, shower, work, log } = parts;
     const all: Record<string, (argument?: unknown) => unknown> = {
-        join: (link) => join(parts, typeof link === 'string' ? link : undefined),
+        join: (link) => joinRoom(parts, typeof link === 'string' ? link : undefined),
+        host: () => host(),
         leave: async () => {
             await session.leave();
             lesson.close();
@@ -84,8 +90,10 @@ export function register(parts: Parts): vscode.Disposable[] {
 /** Tells what went wrong. What the user did wrong is a message; the rest is an error, with the log at hand. */
 export function tell(log: vscode.LogOutputChannel, thrown: unknown): void {
     if (isAbort(thrown)) return;
-    if (thrown instanceof UserError) {
-        void vscode.window.showWarningMessage(thrown.message);
+    // Refusals are answers: somebody else leads, said no, or was faster.
+    const refusal = /^(Control|State)Error$/.test((thrown as { name?: string } | null)?.name ?? '');
+    if (refusal || thrown instanceof UserError) {
+        void vscode.window.showWarningMessage(wording(thrown));
         return;
     }
     log.error(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
@@ -95,7 +103,7 @@ export function tell(log: vscode.LogOutputChannel, thrown: unknown): void {
 }
 
 /** Asks for a link if none is given, and joins. */
-async function join({ session, memory, log }: Parts, given?: string): Promise<void> {
+async function joinRoom({ session, memory, log }: Parts, given?: string): Promise<void> {
     if (session.view.status !== 'out') throw new UserError('already-in', 'You are in a tutorial already: leave it first.');
     const link = given ?? (await askForLink());
     if (!link) return;
@@ -111,6 +119,44 @@ async function join({ session, memory, log }: Parts, given?: string): Promise<vo
         if (answer === 'Try Again') await vscode.commands.executeCommand('everlink.join', link);
         else if (answer) log.show();
     }
+}
+
+/**
+ * Hosts a tutorial by the program `everlink`, in a terminal: it reads the repository and shows the link. Nothing goes through a shell.
+ */
+async function host(): Promise<void> {
+    const folders = vscode.workspace.workspaceFolders?.filter(({ uri }) => uri.scheme === 'file') ?? [];
+    if (folders.length === 0) throw new UserError('no-folder', 'Open the folder of the tutorial first: a git repository whose commits are the steps.');
+    const folder = folders.length === 1 ? folders[0] : await vscode.window.showWorkspaceFolderPick({ placeHolder: 'Which repository is the tutorial?' });
+    if (!folder) return;
+    const program = await installed('everlink');
+    const server = settings.server() || (await vscode.window.showInputBox({
+        title: 'Host a tutorial',
+        prompt: 'The signaling server, by which the others find it',
+        placeHolder: 'https://signal.example.org',
+        validateInput: (text) => (text.trim() ? problemOf(() => address(text)) : undefined),
+    }));
+    if (!server) return;
+    const name = settings.name();
+    const args = ['tutorial', 'host', folder.uri.fsPath, '--server', address(server), ...(name ? ['--name', name] : [])];
+    // As a task, whose terminal stays and shows why it ended.
+    const execution = new vscode.ProcessExecution(program, args);
+    const task = new vscode.Task({ type: 'everlink' }, folder, 'Host the tutorial', 'Everlink', execution, []);
+    task.presentationOptions = { reveal: vscode.TaskRevealKind.Always, focus: true, panel: vscode.TaskPanelKind.Dedicated, echo: false };
+    await vscode.tasks.executeTask(task);
+}
+
+/** Where a program of this name is, in the folders where programs are. */
+async function installed(name: string): Promise<string> {
+    const ends = process.platform === 'win32' ? ['.exe'] : [''];
+    const folders = [...(process.env['PATH'] ?? '').split(delimiter), join(homedir(), '.cargo/bin')];
+    for (const folder of folders.filter((one) => isAbsolute(one))) {
+        for (const end of ends) {
+            const path = join(folder, `${name}${end}`);
+            if (await access(path, constants.X_OK).then(() => true, () => false)) return path;
+        }
+    }
+    throw new UserError('not-installed', `The program “${name}” is not installed here: see README.md of Everlink. It reads the tutorial and hosts it.`);
 }
 
 async function askForLink(): Promise<string | undefined> {
@@ -132,8 +178,12 @@ function accepts(text: string): boolean {
 }
 
 function problem(text: string): string | undefined {
+    return problemOf(() => parseLink(text, settings.server()));
+}
+
+function problemOf(check: () => unknown): string | undefined {
     try {
-        parseLink(text, settings.server());
+        check();
         return undefined;
     } catch (thrown) {
         return wording(thrown);

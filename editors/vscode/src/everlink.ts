@@ -19,7 +19,7 @@ export const join: Join = async (room, { name, secret, iceServers, signal }) => 
     try {
         const sync = await TutorialSync.connect(client, room.uuid, { ...(name && { name }), signal });
         return {
-            sync: sync as unknown as Sync,
+            sync: sync satisfies Sync,
             leave: async () => {
                 await sync.leave().catch(() => {});
                 await client.shutdown();

@@ -14,7 +14,7 @@ import { settings } from './settings.js';
 import { Shower } from './show.js';
 import { ContentStore } from './store.js';
 import { PeopleTree, StepsTree } from './trees.js';
-import { showsSolution, solutionOf, stopOf } from './walk.js';
+import { shownIndex, showsSolution, solutionOf, stopOf } from './walk.js';
 import { status } from './words.js';
 import { WorkFolder } from './workfolder.js';
 
@@ -26,8 +26,8 @@ export function activate(context: vscode.ExtensionContext): void {
     session.onRemember = (what) => memory.remember(what);
 
     const again = memory.session;
-    // A document that VS Code opens again waits for the room that is joined again.
-    const resumed = new Promise<void>((resolve) => setImmediate(resolve));
+    // Documents that VS Code opens again wait for the room that is joined again.
+    let resumed: Promise<void> = Promise.resolve();
     const store = new ContentStore(() => session.content());
     const files = new TutorialFiles(store, async () => {
         await resumed;
@@ -62,7 +62,7 @@ export function activate(context: vscode.ExtensionContext): void {
     // One change of the package is several of the session: they are shown together, and what is opened follows in order.
     let pending = false;
     let opening: Promise<unknown> = Promise.resolve();
-    let opened = again?.state ? keyOf(again.room.uuid, again.state) : undefined;
+    let opened: string | undefined;
     session.onChange = (view, before) => {
         if (view.room?.uuid !== before.room?.uuid) store.clear();
         if (pending) return;
@@ -70,22 +70,23 @@ export function activate(context: vscode.ExtensionContext): void {
         setImmediate(() => {
             pending = false;
             show();
-            const key = session.view.status === 'in' && session.view.state ? keyOf(session.view.room!.uuid, session.view.state) : undefined;
+            const key = session.view.status === 'in' ? keyOf(session.view) : undefined;
             const leads = session.view.role === 'leading';
             if (session.view.status === 'out') opened = undefined;
             if (key === undefined || (session.view.role === 'idle' && !lesson.isOpen)) return;
             const now = `${key}${leads}`;
-            // The role tells which copy of a file is shown, but a change of it alone opens nothing that was closed.
-            if (opened?.startsWith(key) && (opened === now || opened === key)) {
-                opened = now;
-                return;
-            }
+            // With the role changes which copy of a file is shown.
+            if (opened === now) return;
             opened = now;
             revealCurrent(stepsView, steps);
             opening = opening.then(() => openStep(lesson, shower)).catch((thrown: unknown) => log.error(`opening a step: ${wording(thrown)}`));
         });
     };
-    session.onNotice = (notice) => void notify(session, notice).catch((thrown: unknown) => tell(log, thrown));
+    session.onNotice = (notice) => {
+        // What cannot be read any more goes, as it does for whoever leaves.
+        if (notice.type === 'ended') opening = opening.then(() => (lesson.close(), shower.close())).catch(() => {});
+        void notify(session, notice).catch((thrown: unknown) => tell(log, thrown));
+    };
 
     context.subscriptions.push(
         log,
@@ -98,7 +99,7 @@ export function activate(context: vscode.ExtensionContext): void {
         ...register({ session, memory, lesson, shower, work, log }),
     );
     show();
-    if (again) void resume(session, memory, again, log);
+    if (again) resumed = resume(session, memory, again, log);
 }
 
 /**
@@ -107,7 +108,6 @@ export function activate(context: vscode.ExtensionContext): void {
 export function deactivate(): void {}
 
 async function resume(session: Session, memory: Memory, again: NonNullable<Memory['session']>, log: vscode.LogOutputChannel): Promise<void> {
-    // Not before VS Code has shown the window: a reload looks the same as without the extension.
     const guest = { name: settings.name(), secret: await memory.secret(), iceServers: settings.iceServers() };
     log.info(`rejoining ${again.room.uuid}, as ${again.role}`);
     try {
@@ -196,6 +196,7 @@ function setContexts(session: Session): void {
 
 const told = new Map<string, unknown>();
 
-function keyOf(room: string, state: NonNullable<View['state']>): string {
-    return `${room}/${state.stepContent.index}/${state.stepContent.commitHash}/${showsSolution(state)}/`;
+/** Names what is shown: another one is opened. */
+function keyOf({ room, state, outline }: View): string | undefined {
+    return state && `${room?.uuid}/${shownIndex(outline, state)}/${state.stepContent.commitHash}/${showsSolution(state)}/`;
 }

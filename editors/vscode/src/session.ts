@@ -321,7 +321,7 @@ export class Session {
     }
 
     #on(event: TutorialEvent): void {
-        if (event.type === 'rejected') this.onLog(`refused: ${event.what}`);
+        if (event.type === 'rejected') this.onLog(`refused: ${event.what ?? ''}`);
         if (event.type === 'holder_lost' && event.holder !== this.#view.me) {
             this.onNotice({ type: 'holder_lost', name: this.name(event.holder) });
         }

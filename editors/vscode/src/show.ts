@@ -38,8 +38,9 @@ export class Shower {
     async openFiles(focus: boolean): Promise<number> {
         const page = await this.page();
         const files = page.files.filter((file) => file.status !== 'deleted' && !file.tooLarge && !isLesson(file.path));
-        const uris = await Promise.all(files.slice(0, OPENED).map((file) => this.#place(page.index, file.path)));
-        if (await this.#moved(page)) return 0;
+        const places = await Promise.all(files.slice(0, OPENED).map((file) => this.#place(page.index, file.path)));
+        if (this.#moved(page)) return 0;
+        const uris = places.filter((uri) => uri !== undefined);
         // The first is opened last, so that it is in front.
         for (const [at, uri] of [...uris.entries()].reverse()) {
             await open(uri, { viewColumn: vscode.ViewColumn.One, preview: false, preserveFocus: at > 0 || !focus });
@@ -88,14 +89,16 @@ export class Shower {
         return [before, after];
     }
 
-    /** Where a file of a step is shown: the own copy for whoever leads, else the tutorial's. */
-    async #place(index: number, path: string): Promise<vscode.Uri> {
+    /** Where a file of a step is shown: the own copy for whoever leads, else the tutorial's; nowhere if it cannot be had. */
+    async #place(index: number, path: string): Promise<vscode.Uri | undefined> {
         const folder = this.#session.view.role === 'leading' && !badPath(path) ? this.#workFolder() : undefined;
         if (folder) {
             const own = join(folder, path);
             if (await access(own).then(() => true, () => false)) return vscode.Uri.file(own);
         }
-        return fileUri(this.#session.view.room!.uuid, index, path);
+        const { room } = this.#session.view;
+        const there = await this.#store.file(index, path).then(() => true, () => false);
+        return room && there ? fileUri(room.uuid, index, path) : undefined;
     }
 
     #title(what: string): string {
@@ -103,7 +106,7 @@ export class Shower {
     }
 
     /** Whether another step came meanwhile. */
-    async #moved(page: StepPage): Promise<boolean> {
+    #moved(page: StepPage): boolean {
         const { state, outline } = this.#session.view;
         return !state || shownIndex(outline, state) !== page.index;
     }

@@ -95,12 +95,16 @@ export interface Content {
     file(index: number, path: string): Promise<FileContent>;
 }
 
-/** What happened. Everything but these can be read of the membership itself, at any event. */
-export type TutorialEvent =
-    | { readonly type: 'holder_lost'; readonly holder: string }
-    | { readonly type: 'rejected'; readonly what: string }
-    | { readonly type: 'left'; readonly reason: { readonly code: string; readonly message: string } }
-    | { readonly type: 'other' };
+/** What happened, as far as it cannot be read of the membership itself, which is done at any event. */
+export interface TutorialEvent {
+    readonly type: string;
+    /** `holder_lost`: who. */
+    readonly holder?: string | null;
+    /** `rejected`: what, as a code. */
+    readonly what?: string;
+    /** `left`: why. */
+    readonly reason?: unknown;
+}
 
 /** Who leads, and which questions wait for an answer. */
 export interface Control {

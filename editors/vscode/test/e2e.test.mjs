@@ -60,6 +60,7 @@ step('the website leads, and the editor follows', async () => {
         await editor.says(`Following Ada · ${number}/${STEPS}`);
     }
     await editor.tab('main.rs').waitFor();
+    await editor.locked.first().waitFor();
     await editor.shows('// TODO: greet');
     await editor.lesson.getByRole('heading', { name: 'Say hello' }).waitFor();
     await editor.lesson.getByText('Ada leads, you follow').waitFor();
@@ -174,7 +175,9 @@ step('the editor is reloaded: it leads on', async () => {
     await editor.ready();
     await editor.says(`You lead · ${NAME}/${STEPS}`, 60_000);
     await editor.lesson.getByRole('heading', { name: 'Ask for a name' }).waitFor();
+    await editor.shows('todo!()');
     await editor.shot('reloaded');
+    assert.equal(await editor.page.getByText('could not be opened').count(), 0);
     await editor.command('Tutorial: Previous Step');
     await editor.says(`You lead · ${HELLO}/${STEPS}`);
     await site.page.locator('#article').getByText('Say hello').first().waitFor();
@@ -197,7 +200,7 @@ step('control goes back, by a request, and a follower who reloads follows', asyn
 step('leaving closes what was of the tutorial, and a reload stays out', async () => {
     await editor.command('Tutorial: Leave');
     await editor.says('Tutorial');
-    await editor.page.locator('.tabs-container .tab', { has: editor.page.locator('.codicon-lock') }).waitFor({ state: 'detached' });
+    await editor.locked.first().waitFor({ state: 'detached' });
     await editor.page.reload();
     await editor.ready();
     await editor.page.waitForTimeout(2000);
@@ -208,9 +211,11 @@ step('a tutorial that is over is told', async () => {
     await editor.command('Tutorial: Join');
     await editor.type(all.link);
     await editor.says(`Following Ada · ${NAME}/${STEPS}`);
+    await editor.shows('todo!()');
     all.host.say('quit');
     await editor.notification('You are no longer in the tutorial').waitFor();
     await editor.says('Tutorial');
+    await editor.tab('name.rs').waitFor({ state: 'detached' });
     await editor.shot('over');
 });
 

@@ -239,6 +239,11 @@ export class Editor {
         return this.page.locator('.tabs-container .tab', { hasText: name });
     }
 
+    /** Tabs of what cannot be edited. */
+    get locked() {
+        return this.page.locator('.tabs-container .tab', { has: this.page.locator('[aria-label*="Read-only"]') });
+    }
+
     /** The text of the editor in front, once it has `text` in it. */
     async shows(text) {
         // VS Code draws blanks as no-break spaces.
