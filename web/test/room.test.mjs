@@ -183,8 +183,9 @@ test('observers, a second tab, a full room, and the end of a room', settings, sc
 }));
 
 test('links that lead nowhere say so', settings, scoped(async (scope) => {
-    const { server, uuid } = await host(scope);
-    const context = await profile(scope, await browser(scope));
+    const { server, uuid, terminal } = await host(scope);
+    const chrome = await browser(scope);
+    const context = await profile(scope, chrome);
     const page = await open(context, `${server}/tutorial#not-a-room`);
     await page.getByText('This link is not complete').waitFor();
     await page.getByLabel(/Link to the room/).fill('https://example.org/');
@@ -203,6 +204,15 @@ test('links that lead nowhere say so', settings, scoped(async (scope) => {
     await button(page, 'Join').click();
     await role(page, 'following');
     assert.equal(new URL(page.url()).hash, `#${uuid}`);
+
+    // A host that is gone without a word: the server still knows of it.
+    await terminal.stop('SIGKILL');
+    await page.getByText('Connection lost.').waitFor();
+    const late = await open(await profile(scope, chrome), `${server}/tutorial#${uuid}`);
+    await button(late, 'Join').click();
+    await late.getByText('does not answer yet').waitFor();
+    await button(late, 'Cancel').click();
+    await button(late, 'Join').waitFor();
 }));
 
 test('a hostile repository is shown, and harms nobody', settings, scoped(async (scope) => {

@@ -82,6 +82,9 @@ function wait(text: string, cancel?: AbortController): void {
     button.onclick = () => cancel?.abort();
 }
 
+/** When a host has not answered for long, in milliseconds. */
+const SILENT = 8000;
+
 interface Choice {
     readonly room: string;
     readonly name: string;
@@ -175,12 +178,15 @@ async function client(room: string, signal: AbortSignal): Promise<{ client: Clie
 async function visit({ room, name, observer }: Choice): Promise<string> {
     const stop = new AbortController();
     wait('Connecting to the room…', stop);
+    // It never gives up by itself: a host may be coming back at this moment.
+    const silent = setTimeout(() => wait('The host of the room does not answer yet. Perhaps it has just left, or no way leads to it. This goes on trying.', stop), SILENT);
     let made: Client | undefined;
     try {
         await load();
         const { client: own, other } = await client(room, stop.signal);
         made = own;
         const sync = await TutorialSync.connect(own, room, { ...(name ? { name } : {}), observer, signal: stop.signal });
+        clearTimeout(silent);
         // From here on a reload comes back by itself, in this tab.
         kept.set('in', JSON.stringify({ room, name, observer }), 'sessionStorage');
         const link = new URL(location.href);
@@ -201,6 +207,7 @@ async function visit({ room, name, observer }: Choice): Promise<string> {
         console.warn(error);
         return words(error);
     } finally {
+        clearTimeout(silent);
         await made?.shutdown().catch(() => {});
     }
 }
