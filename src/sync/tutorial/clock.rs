@@ -3,7 +3,8 @@
 //! On many systems the monotonic clock stands still while the machine sleeps. A leader that counts its lease by it
 //! would wake and still take itself for the leader, long after the room gave control to another. The wall clock
 //! goes on in sleep, but can be set. This clock goes on by whichever of them went on further: a wall clock set ahead
-//! costs a leader its lease, and nothing ever gives it more.
+//! costs a leader its lease for a moment, and nothing ever gives it more. The room, which must be the last to take a lease for
+//! ended, goes by the monotonic clock alone.
 
 use std::time::Duration;
 

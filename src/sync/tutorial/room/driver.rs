@@ -25,10 +25,8 @@ pub(super) async fn drive(shared: Arc<Shared>, service: DurableService) {
         if let Some(why) = carry_out(&shared).await {
             break why;
         }
-        let deadline = {
-            let mut inner = shared.lock();
-            inner.machine.deadline().map(|deadline| inner.clock.until(deadline))
-        };
+        let deadline = shared.lock().machine.deadline();
+        let deadline = deadline.map(|deadline| deadline.saturating_duration_since(runtime::now()));
         tokio::select! {
             () = shared.wake.notified() => {}
             accepted = service.accept() => match accepted {
