@@ -46,6 +46,20 @@ fn until(running: &Running, expected: &str) {
     }
 }
 
+/// Reads lines until all of these were there, in any order: they come from different sides.
+#[track_caller]
+fn until_all<const N: usize>(running: &Running, expected: [&str; N]) {
+    let mut missing: Vec<&str> = expected.into();
+    for _ in 0..200 {
+        let line = running.line();
+        missing.retain(|expected| *expected != line);
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("{missing:?} do not come");
+}
+
 #[track_caller]
 fn say(running: &mut Running, line: &str) {
     running.write(format!("{line}\n").as_bytes()).unwrap();
@@ -165,8 +179,7 @@ fn a_follower_that_is_cut_off_or_killed_comes_back_to_the_newest_step() {
     say(&mut follower, "cut");
     until(&follower, "connection lost, healing");
     say(&mut host, "next");
-    until(&follower, "connected again");
-    until(&follower, STEP_2);
+    until_all(&follower, ["connected again", STEP_2]);
     // Killed, without a word.
     follower.kill();
     say(&mut host, "next\nnext");

@@ -48,12 +48,15 @@ pub(super) async fn drive<S: TutorialState>(shared: Arc<Shared<S>>, mut ways: Wa
                 None => std::future::pending().await,
             }
         };
+        // What is told of the link first, so that it is mended before what comes over it; the time before what arrives, so that
+        // a flood does not keep a leader from asking for more.
         let input = tokio::select! {
-            said = receive(&mut ways), if !full => said,
+            biased;
             link = link_changed(&mut connection) => Input::Link(link),
+            () = runtime::sleep(deadline.unwrap_or_default()), if deadline.is_some() => Input::Time,
+            said = receive(&mut ways), if !full => said,
             () = shared.wake.notified() => Input::Nothing,
             () = room_for_steps, if full => Input::Nothing,
-            () = runtime::sleep(deadline.unwrap_or_default()), if deadline.is_some() => Input::Time,
         };
         match input {
             Input::Said(text) => shared.command(|inner, now| inner.machine.handle_frame(&text, now)),
