@@ -129,7 +129,7 @@ pub struct RoomInfo {
 /// use everlink::{Client, Identity};
 ///
 /// let signaling = MemorySignaling::new();
-/// # let transport = everlink::link::memory::MemoryTransport::new();
+/// # let transport = everlink::link::memory::MemoryNetwork::new(1).transport();
 /// # let host = Client::builder(Identity::generate()).signaling(signaling.clone()).transport(transport.clone()).build();
 /// # let guest = Client::builder(Identity::generate()).signaling(signaling).transport(transport).build();
 /// # /*
