@@ -89,7 +89,7 @@ pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
 }
 
 /// Runs this program again to measure `what` alone.
-fn measure(what: &str, pairs: usize, seconds: u64) -> Result<Value, String> {
+pub fn measure(what: &str, pairs: usize, seconds: u64) -> Result<Value, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let output = Command::new(program)
         .args(["bench", "--child", &format!("{what}:{pairs}:{seconds}")])
@@ -116,6 +116,10 @@ pub fn child(what: &str) -> Result<(), String> {
     let before = Process::now();
     let (figures, rest) = match what {
         "ours" => on_a_runtime(ours(pairs, run, before)),
+        "members" | "guests" => {
+            let resident = on_a_runtime(super::tutorial::idle(pairs, what == "members", before))?;
+            ((resident, 0.0), Rest::default())
+        }
         "raw" => {
             let begun = std::thread::spawn(move || raw::idle(pairs, SETTLE * 2 + run));
             let figures = std::thread::spawn(move || sample(run, before)).join().map_err(|_| bad())?;

@@ -11,6 +11,7 @@ use everlink::{Client, Events};
 use futures_util::future::join_all;
 
 use super::ends::{client, transport};
+use super::idle::Process;
 use super::raw;
 use super::report::{Report, Row, median, quantile};
 
@@ -63,6 +64,15 @@ pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
         });
         Ok::<(), String>(())
     })?;
+    let (members, guests) = (each("members")?, each("guests")?);
+    report.row(&Row {
+        what: "tutorial follower, memory (beside: a connected client)",
+        unit: "KiB",
+        ours: members,
+        raw: Some(guests),
+        as_it_comes: None,
+        aim: "as an idle connection",
+    });
     if !quick {
         let after = on_two_threads(cut)?;
         report.row(&Row {
@@ -75,6 +85,36 @@ pub fn run(report: &mut Report, quick: bool) -> Result<(), String> {
         });
     }
     Ok(())
+}
+
+/// What each of them takes more, in KiB.
+fn each(what: &str) -> Result<f64, String> {
+    let resident = |count: usize| {
+        let value = super::idle::measure(what, count, 1)?;
+        value["resident"].as_f64().ok_or_else(|| "the measuring process says no memory".to_owned())
+    };
+    Ok((resident(FOLLOWERS)? - resident(FOLLOWERS / 2)?) / (FOLLOWERS - FOLLOWERS / 2) as f64 / 1024.0)
+}
+
+/// The memory of members of a room, or of clients with a plain connection and a channel to its service, that do nothing.
+pub async fn idle(count: usize, members: bool, before: Process) -> Result<u64, String> {
+    let mut class = Class::new(count).await?;
+    let (mut joined, mut connected) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        if members {
+            joined.push(class.join(None).await?);
+        } else {
+            let client = client(&class.signaling, transport(None));
+            let connection = client.connect_by_uuid(class.room.id()).await.map_err(said)?;
+            let channel = connection.open_channel("idle").map_err(said)?;
+            class.clients.push(client);
+            connected.push((connection, channel));
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let resident = Process::now().resident.saturating_sub(before.resident);
+    drop((class, joined, connected));
+    Ok(resident)
 }
 
 fn on_two_threads<F: Future<Output = Result<f64, String>>>(work: impl FnOnce() -> F) -> Result<f64, String> {
