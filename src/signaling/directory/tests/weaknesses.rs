@@ -189,13 +189,12 @@ fn s8_an_expired_name_is_free_for_another_key_and_asking_has_limits() {
 
 #[test]
 fn s9_a_private_service_is_not_listed_nor_guessed_by_range_nor_opened_without_its_token() {
-    use base64::Engine as _;
     use sha2::Digest as _;
     let mut world = World::new();
     let (host, peer) = (id(1), id(2));
     world.claim(&host, "alice");
     let hash = sha2::Sha256::digest("sesame");
-    let hash = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash);
+    let hash = crate::base64url::encode(hash);
     let secret =
         Publish { public: false, token_hash: Some(hash), ..publication(&host, "alice", "vault@1.0.0") };
     let hidden = Publish { public: false, ..publication(&host, "alice", "hidden@1.0.0") };
