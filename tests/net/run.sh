@@ -413,9 +413,11 @@ turn() {
 turn-partition() {
     behind_nats fully-random; coturn
     start --ice turn:user:secret@10.77.1.2:3478
-    measure_partition 5 1000
+    # Where a dial begins just before the network is back, its first packet to the server is lost, and sent again a
+    # second later; a relayed link takes another 0.6 s. Otherwise it is 80 to 300 ms.
+    measure_partition 5 2000
     finish
-    row "relayed; healed after 5 s -> first message: $TOOK ms (<= 1000)"
+    row "relayed; healed after 5 s -> first message: $TOOK ms (<= 2000)"
 }
 
 # ---- main
