@@ -178,6 +178,7 @@ async fn rooms_are_listed_counted_and_deleted() {
     let host = world.client(1);
     let rooms = TutorialRooms::new(&host, user("alice"));
     assert_eq!((rooms.list().len(), rooms.stats()), (0, RoomsStats::default()));
+    let mut events = rooms.events();
     let one = rooms.create(RoomConfig::default()).await.unwrap();
     let other = rooms.create(RoomConfig::default()).await.unwrap();
     let client = world.client(2);
@@ -192,6 +193,16 @@ async fn rooms_are_listed_counted_and_deleted() {
     phases(&[&guest], &[Phase::Disconnected]);
     assert!(!rooms.delete(one.id()).await);
     assert!(rooms.get(one.id()).is_none());
+    let mut told = Vec::new();
+    while told.last()
+        != Some(&RoomsEvent::Room { room: one.id(), event: RoomEvent::Closed(RoomClosed::ByHost) })
+    {
+        told.push(events.next().await.unwrap());
+    }
+    assert_eq!(told[..2], [RoomsEvent::Opened(one.id()), RoomsEvent::Opened(other.id())]);
+    assert!(
+        matches!(&told[2], RoomsEvent::Room { room, event: RoomEvent::MemberJoined(_) } if *room == one.id())
+    );
     rooms.stop().await;
     rooms.stop().await;
     assert_eq!(other.closed().await, RoomClosed::ByHost);

@@ -7,6 +7,7 @@ use super::error::{Left, RoomClosed};
 use super::phase::Phase;
 use crate::durable::Laggable;
 use crate::identity::PublicKey;
+use crate::signaling::ServiceUuid;
 
 /// What happens to a member.
 #[derive(Clone, Debug, PartialEq)]
@@ -193,6 +194,32 @@ pub enum RoomEvent {
         /// How many.
         missed: u64,
     },
+}
+
+/// What happens to the rooms of one host.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum RoomsEvent {
+    /// A room was opened.
+    Opened(ServiceUuid),
+    /// Something happened in a room. The last of each is [`RoomEvent::Closed`], which says whether it expired or was deleted.
+    Room {
+        /// In which.
+        room: ServiceUuid,
+        /// What.
+        event: RoomEvent,
+    },
+    /// This subscriber was too slow; the oldest events were dropped.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+impl Laggable for RoomsEvent {
+    fn lagged(missed: u64) -> Self {
+        Self::Lagged { missed }
+    }
 }
 
 impl<S> Laggable for TutorialEvent<S>

@@ -24,7 +24,7 @@ pub use self::control::{
 pub use self::error::{
     ControlError, JoinError, Left, MAX_NAME, MAX_REASON, Refusal, RoomClosed, RoomError, StateError,
 };
-pub use self::events::{Rejected, RoomEvent, TutorialEvent};
+pub use self::events::{Rejected, RoomEvent, RoomsEvent, TutorialEvent};
 pub use self::link::{ParseLinkError, TutorialLink};
 pub use self::phase::Phase;
 pub use self::room::{RoomConfig, RoomInfo, TutorialRoom};

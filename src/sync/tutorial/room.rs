@@ -15,7 +15,7 @@ use super::content::TutorialContent;
 use super::control::{ConflictStrategy, Lease, Member, Presence, Role};
 use super::core::{ConnId, RoomMachine, RoomRecord, RoomSettings};
 use super::error::{RoomClosed, RoomError};
-use super::events::RoomEvent;
+use super::events::{RoomEvent, RoomsEvent};
 use super::link::TutorialLink;
 use super::pipe::Mailbox;
 use super::sync::{JoinConfig, LocalWay, TutorialState, TutorialSync};
@@ -172,6 +172,8 @@ struct Shared {
     /// There may be something to do.
     wake: Notify,
     events: EventSource<RoomEvent>,
+    /// Of all rooms of the host, if it has several.
+    all: Option<Arc<EventSource<RoomsEvent>>>,
     closed: watch::Sender<Option<RoomClosed>>,
     /// To be left as it is.
     abandoned: watch::Sender<bool>,
@@ -207,6 +209,16 @@ impl TutorialRoom {
     /// # Errors
     /// [`RoomError`]: a setting that makes no sense, or the service cannot be exposed.
     pub async fn open(client: &Client, user: Username, config: RoomConfig) -> Result<Self, RoomError> {
+        Self::open_among(client, user, config, None).await
+    }
+
+    /// The same, for a host that hears of all its rooms by one way.
+    pub(super) async fn open_among(
+        client: &Client,
+        user: Username,
+        config: RoomConfig,
+        all: Option<Arc<EventSource<RoomsEvent>>>,
+    ) -> Result<Self, RoomError> {
         check(&config)?;
         let service = config.service.clone().unwrap_or_else(random_service);
         let key = Bytes::from(format!("everlink tutorial room {} {user}/{service}", client.public_key()));
@@ -220,8 +232,7 @@ impl TutorialRoom {
         exposed.public = config.public;
         exposed.connection = config.connection.clone();
         let service = client.expose_service(exposed).await?;
-        let room = Self::over(client.public_key(), service, config, store, record);
-        Ok(room)
+        Ok(Self::over(client.public_key(), service, config, store, record, all))
     }
 
     fn over(
@@ -230,6 +241,7 @@ impl TutorialRoom {
         config: RoomConfig,
         store: Option<(Arc<dyn Store>, Bytes)>,
         record: Option<RoomRecord>,
+        all: Option<Arc<EventSource<RoomsEvent>>>,
     ) -> Self {
         let now = runtime::wall_clock();
         let incarnation = u64::from_be_bytes(runtime::random()) >> 11;
@@ -251,6 +263,7 @@ impl TutorialRoom {
             inner: Mutex::new(inner),
             wake: Notify::new(),
             events: EventSource::new(),
+            all,
             closed: watch::Sender::new(None),
             abandoned: watch::Sender::new(false),
             store,
@@ -372,6 +385,16 @@ impl Shared {
         let done = does(&mut self.lock().machine, now);
         self.wake.notify_one();
         done
+    }
+
+    fn tell(&self, event: RoomEvent) {
+        if let Some(all) = &self.all {
+            all.publish(RoomsEvent::Room { room: self.id, event: event.clone() });
+        }
+        match event {
+            RoomEvent::Closed(_) => self.events.close(event),
+            event => self.events.publish(event),
+        }
     }
 
     fn info(&self) -> RoomInfo {

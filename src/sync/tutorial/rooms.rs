@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::future::join_all;
 
 use super::error::RoomError;
+use super::events::RoomsEvent;
 use super::room::{RoomConfig, RoomInfo, TutorialRoom};
 use crate::client::Client;
 use crate::collections::BTreeMap;
+use crate::durable::{EventSource, Events};
 use crate::signaling::{ServiceUuid, Username};
 
 /// Opens rooms and keeps account of them: what a site does that gives each of its visitors a room.
@@ -36,6 +38,7 @@ struct Inner {
     user: Username,
     rooms: Mutex<BTreeMap<ServiceUuid, TutorialRoom>>,
     opened: std::sync::atomic::AtomicU64,
+    events: Arc<EventSource<RoomsEvent>>,
 }
 
 /// Figures over all rooms.
@@ -53,7 +56,8 @@ pub struct RoomsStats {
 impl TutorialRooms {
     /// No rooms yet. They will be services of this user, whose name the client has or takes.
     pub fn new(client: &Client, user: Username) -> Self {
-        let inner = Inner { client: client.clone(), user, rooms: Mutex::default(), opened: 0.into() };
+        let events = Arc::new(EventSource::new());
+        let inner = Inner { client: client.clone(), user, rooms: Mutex::default(), opened: 0.into(), events };
         Self { inner: Arc::new(inner) }
     }
 
@@ -68,7 +72,9 @@ impl TutorialRooms {
     /// # Errors
     /// As of [`TutorialRoom::open`].
     pub async fn create(&self, config: RoomConfig) -> Result<TutorialRoom, RoomError> {
-        let room = TutorialRoom::open(&self.inner.client, self.inner.user.clone(), config).await?;
+        let (client, user) = (&self.inner.client, self.inner.user.clone());
+        let room = TutorialRoom::open_among(client, user, config, Some(self.inner.events.clone())).await?;
+        self.inner.events.publish(RoomsEvent::Opened(room.id()));
         self.rooms().insert(room.id(), room.clone());
         self.inner.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(room)
@@ -94,6 +100,11 @@ impl TutorialRooms {
             }
             None => false,
         }
+    }
+
+    /// What happens in all of them.
+    pub fn events(&self) -> Events<RoomsEvent> {
+        self.inner.events.subscribe()
     }
 
     /// Figures over all of them.

@@ -56,7 +56,7 @@ pub(super) async fn drive(shared: Arc<Shared>, service: DurableService) {
 }
 
 fn end(shared: &Shared, closed: RoomClosed) {
-    shared.events.close(RoomEvent::Closed(closed));
+    shared.tell(RoomEvent::Closed(closed));
     shared.closed.send_replace(Some(closed));
 }
 
@@ -89,7 +89,7 @@ async fn carry_out(shared: &Shared) -> Option<RoomClosed> {
                     }
                 }
             }
-            Some(RoomOutput::Event(event)) => shared.events.publish(event),
+            Some(RoomOutput::Event(event)) => shared.tell(event),
             Some(RoomOutput::Closed(why)) => closed = Some(why),
         }
     }
