@@ -302,7 +302,8 @@ pub(crate) fn cursor_in(query: &str) -> Result<Option<Cursor>, SignalingError> {
     Ok(Some(Cursor(decoded)))
 }
 
-fn percent_encoded(text: &str) -> String {
+/// As in the query of an address.
+pub(crate) fn percent_encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -313,7 +314,8 @@ fn percent_encoded(text: &str) -> String {
     out
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+/// Text that [`percent_encoded`] wrote, or another; `None` if it is no such, or no UTF-8.
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -4,7 +4,6 @@
 //! the state, which only says which step is shown.
 
 mod client;
-#[allow(dead_code)] // until the room calls it
 mod serve;
 // Tests that need a clock that stands still, which there is natively only.
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -18,7 +17,6 @@ use crate::base64url::padded;
 use crate::runtime::{BoxFuture, MaybeSend, MaybeSync};
 
 pub use self::client::ContentClient;
-#[allow(unused_imports)]
 pub(crate) use self::serve::serve_content;
 
 /// The label of the channel on which content is asked for.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::signaling::ServiceUuid;
+use crate::signaling::wire::{percent_decoded, percent_encoded};
 
 /// A link to a room: what its host shares, and others join by.
 ///
@@ -47,7 +48,7 @@ impl fmt::Display for TutorialLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "everlink://{}", self.room)?;
         match &self.server {
-            Some(server) => write!(f, "?server={}", escape(server)),
+            Some(server) => write!(f, "?server={}", percent_encoded(server)),
             None => Ok(()),
         }
     }
@@ -62,7 +63,7 @@ impl FromStr for TutorialLink {
         if let Some(rest) = text.strip_prefix("everlink://") {
             let (uuid, query) = rest.split_once('?').unwrap_or((rest, ""));
             let server = query.split('&').find_map(|pair| pair.strip_prefix("server="));
-            let server = server.map(|server| unescape(server).ok_or(ParseLinkError)).transpose()?;
+            let server = server.map(|server| percent_decoded(server).ok_or(ParseLinkError)).transpose()?;
             return match server {
                 Some(server) if !is_server(&server) => Err(ParseLinkError),
                 server => Ok(Self { server, room: room(uuid.trim_end_matches('/'))? }),
@@ -83,34 +84,6 @@ fn is_server(text: &str) -> bool {
     host.is_some_and(|host| {
         !host.is_empty() && !host.contains(|char: char| char.is_whitespace() || char.is_control())
     })
-}
-
-/// As in the query of an address.
-fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(byte as char),
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
-}
-
-fn unescape(text: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        if first == b'%' {
-            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = &after[2..];
-        } else {
-            bytes.push(first);
-            rest = after;
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::super::pipe::Mailbox;
 use super::{Shared, TutorialState, Way};
 use crate::durable::{ChannelReceiver, ConnectionState, DurableConnection};
 use crate::error::RecvError;
+use crate::message::{Message, Utf8Bytes};
 use crate::runtime;
 
 /// Where frames come from.
@@ -21,7 +22,7 @@ pub(super) enum Ways {
 const GOODBYE: Duration = Duration::from_secs(3);
 
 enum Input {
-    Said(String),
+    Said(Utf8Bytes),
     Ended(Left),
     Link(Link),
     Nothing,
@@ -100,12 +101,14 @@ fn hand_out<S>(inner: &mut super::Inner<S>) {
 async fn receive(ways: &mut Ways) -> Input {
     match ways {
         Ways::Channel(receiver) => match receiver.recv().await {
-            Ok(message) => Input::Said(message.as_text().unwrap_or_default().to_owned()),
+            Ok(Message::Text(text)) => Input::Said(text),
+            // No text is nothing that can be read, and is told so.
+            Ok(Message::Binary(_)) => Input::Said("".into()),
             Err(RecvError::Closed(reason)) => Input::Ended(Left::ConnectionLost(reason)),
             Err(RecvError::ChannelClosed) => Input::Ended(Left::NoRoom),
         },
         Ways::Local(mailbox) => match mailbox.recv().await {
-            Some(text) => Input::Said(text.as_str().to_owned()),
+            Some(text) => Input::Said(text),
             None => Input::Ended(Left::NoRoom),
         },
     }
