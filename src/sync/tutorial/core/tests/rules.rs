@@ -165,3 +165,23 @@ fn a_room_keeps_what_it_says_it_keeps() {
     let newer = super::super::RoomRecord::decode(newer.as_bytes()).unwrap_err();
     assert!(newer.contains("format 2"), "{newer}");
 }
+
+/// What was said to an earlier run of the room arrives again at the next, or only there, and counts for nothing: its maker was told
+/// that it did not come about.
+#[test]
+fn what_reaches_a_later_run_of_the_room_is_void() {
+    for seed in 0..300 {
+        let mut world = World::new(seed, settings(ConflictStrategy::UserChoice));
+        (0..2).for_each(|_| _ = world.join(false));
+        world.run(Duration::from_secs(1));
+        lead(&mut world, 0);
+        world.kill_room();
+        let released = world.act(0, |member, now| member.release(ReleaseTo::Idle, now)).unwrap();
+        let wall = world.wall();
+        world.act(1, |member, now| member.request(None, wall, now)).unwrap();
+        world.restart_room();
+        world.run(Duration::from_secs(2));
+        assert_eq!(world.peers[0].answers[&released], Answer::Failed(ControlError::Interrupted), "{seed}");
+        assert_eq!(world.leader(), Some(0), "{seed}");
+    }
+}
