@@ -60,8 +60,8 @@ fn arguments(args: &[&JsValue]) -> Array {
 }
 
 /// What a promise comes to.
-pub(crate) async fn settled(promise: Result<JsValue, JsValue>) -> Result<JsValue, JsValue> {
-    JsFuture::from(Promise::resolve(&promise?)).await
+pub(crate) fn settled(promise: Promise) -> JsFuture {
+    JsFuture::from(promise)
 }
 
 /// The name of an error, such as `QuotaExceededError`.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
-use js_sys::Uint8Array;
+use js_sys::{Promise, Uint8Array};
 use tokio::sync::Notify;
 use wasm_bindgen::JsValue;
 
@@ -234,7 +234,7 @@ impl Peer {
 
     /// Calls a method of the peer connection that gives a promise.
     pub(super) async fn ask(&self, method: &str, args: &[&JsValue]) -> Result<JsValue, JsValue> {
-        web::settled(call(&self.pc, method, args)).await
+        web::settled(Promise::resolve(&call(&self.pc, method, args)?)).await
     }
 
     /// Whether this end closed it.
