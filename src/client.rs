@@ -15,7 +15,7 @@ use self::network::Network;
 use self::service::{ServiceTask, check, first_publication, into_service_error};
 use self::tasks::Tasks;
 use crate::config::{ConnectionConfig, ServiceConfig};
-use crate::durable::core::Role;
+use crate::durable::core::{Role, Session};
 use crate::durable::service::schedule::ScheduleConfig;
 use crate::durable::service::{Acceptor, Keeper, ServiceShared};
 use crate::durable::{
@@ -59,7 +59,7 @@ struct Inner {
     /// Tells the services to stop, and new ones not to start.
     stopping: watch::Sender<bool>,
     tasks: Tasks,
-    resuming: Resuming,
+    resuming: Option<Arc<dyn Resuming>>,
     seed: Option<u64>,
     /// How many seeds were handed out: connections of one client must not be twins.
     seeds: AtomicU64,
@@ -115,7 +115,7 @@ impl Client {
     /// Where its sessions outlive the process.
     #[cfg(feature = "tutorial")]
     pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
-        self.inner.resuming.store()
+        self.inner.resuming.as_ref().map(|resuming| resuming.store())
     }
 
     /// Takes or renews a username for this identity, for 365 days.
@@ -158,7 +158,12 @@ impl Client {
         let inner = &self.inner;
         let service = format!("{}/{}", config.user, config.service);
         let target = bytes::Bytes::from(service.clone().into_bytes());
-        let (saved, taken) = inner.resuming.take(Role::Acceptor, &target)?;
+        let (saved, taken) = match &inner.resuming {
+            Some(resuming) => {
+                resuming.take(Role::Acceptor, &target).map(|(saved, taken)| (saved, Some(taken)))?
+            }
+            None => (Vec::new(), None),
+        };
         inner.watch_network();
         inner.caller.set_poll_interval(config.poll_interval);
         let (arrived, arrivals) = mpsc::channel(16);
@@ -185,7 +190,7 @@ impl Client {
         let shared = ServiceShared::new(ServiceInfo { service, uuid, expires_at });
         shared.events.publish(ServiceEvent::Published { uuid, expires_at });
         let (accepted, accepting) = mpsc::channel(crate::durable::service::MAX_WAITING);
-        let keeper = inner.resuming.store().cloned().map(|store| Keeper { store, target });
+        let keeper = inner.resuming.clone().map(|resuming| Keeper { resuming, target });
         let mut acceptor =
             Acceptor::new(inner.identity.clone(), config.connection, shared.clone(), accepted, keeper);
         acceptor.resume(saved);
@@ -291,9 +296,12 @@ impl Client {
             seed,
         );
         let target = bytes::Bytes::from(crate::signaling::wire::target(&target));
-        let (mut session, taken, failure) = inner.resuming.dial(target, config, seed);
+        let (mut session, taken, failure) = match &inner.resuming {
+            Some(resuming) => resuming.dial(target, config, seed),
+            None => (Session::dialer(inner.identity.clone(), config, runtime::now(), seed), None, None),
+        };
         session.set_incarnation(runtime::random());
-        let store = inner.resuming.store().cloned();
+        let store = inner.resuming.as_ref().map(|resuming| resuming.store().clone());
         let (connection, task) = DurableConnection::dial(session, Arc::new(dialer), store);
         if let Some(error) = failure {
             connection.shared().abort(CloseReason::Store(error));

@@ -79,7 +79,7 @@ while (left.size > 0) {
     }
     let best = -1;
     for (const at of left) {
-        const score = likeness[at] / (bodies[at].length + 20);
+        const score = likeness[at] / (bodies[at].length + 60);
         if (score > best) [best, next] = [score, at];
     }
 }

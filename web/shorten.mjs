@@ -1,77 +1,72 @@
-// Gives what a module imports and exports short names, in the module and in its glue: `node shorten.mjs WASM GLUE`.
+// Gives what modules import and export short names, in the modules and in their glue: `node shorten.mjs GLUE WASM…`.
 // wasm-bindgen's names are long and hold hashes, which do not compress, and every page loads them twice.
 import { readFileSync, writeFileSync } from 'node:fs';
 
 import { Reader, number, section, text } from './wasm.mjs';
 
-const [, , wasmFile, glueFile] = process.argv;
-const reader = new Reader(readFileSync(wasmFile));
+const [, , glueFile, ...modules] = process.argv;
 let glue = readFileSync(glueFile, 'utf8');
-let count = 0;
+const given = new Map();
 
-/** The next short name. */
-function next() {
+/** The short name for what is `written` in the glue, where `replacement` takes its place. */
+function shortened(written, replacement = (short) => short, pattern = new RegExp(`${written.replace(/[.$]/g, '\\$&')}(?![\\w$])`, 'g')) {
+    if (given.has(written)) return given.get(written);
     const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
+    const count = given.size;
     // With `$`, none is a word of the language.
     const short = (count < 52 ? '' : `${letters[Math.floor(count / 52) - 1]}$`) + letters[count % 52];
-    count++;
-    return short;
-}
-
-function replace(written, by) {
     const before = glue;
-    glue = glue.replace(written, () => by);
+    glue = glue.replace(pattern, () => replacement(short));
     if (glue === before) throw new Error(`the glue does not know ${written}`);
-}
-
-/** The short name that `written` becomes in the glue. */
-function shortened(written, prefix = '') {
-    const short = next();
-    replace(new RegExp(`${written.replace(/[.$]/g, '\\$&')}(?![\\w$])`, 'g'), prefix + short);
+    given.set(written, short);
     return short;
 }
 
 /** What wasm-bindgen calls the module of its own functions. */
 const OWN = './everlink_bg.js';
 
-/** The short name of an import. What comes from a snippet as it is comes from the glue like the rest. */
-function imported(module, name) {
-    if (module === OWN) return shortened(name);
-    const [entry, snippet] = glue.match(new RegExp(`"${module}": (import\\d+),`)) ?? [];
-    replace(entry, '');
-    const short = next();
-    replace('const import0 = {', `const import0 = { ${short}: ${snippet}.${name},`);
-    return short;
+/** The names of an import. What comes from a snippet as it is comes by way of the glue, like the rest. */
+function imported(from, name) {
+    // A part's imports from the first module have short names.
+    if (!from.startsWith('./')) return [from, name];
+    if (from === OWN) return ['a', shortened(name)];
+    const [, snippet] = glue.match(new RegExp(`"${from}": (import\\d+),`)) ?? [];
+    const start = 'const import0 = {';
+    return ['a', shortened(`${from} ${name}`, (short) => `${start} ${short}: ${snippet}.${name},`, start)];
 }
 
-const sections = [reader.bytes.subarray(0, 8)];
-while (!reader.isOver) {
-    const from = reader.at;
-    const id = reader.byte();
-    const size = reader.number();
-    if (id !== 2 && id !== 7) {
-        reader.take(size);
-        sections.push(reader.bytes.subarray(from, reader.at));
-        continue;
-    }
-    const entries = reader.number();
-    const parts = [number(entries)];
-    for (let entry = 0; entry < entries; entry++) {
-        if (id === 2) {
-            const [module, name] = [reader.text(), reader.text()];
-            parts.push(text('a'), text(imported(module, name)), reader.description());
-        } else {
-            const name = reader.text();
-            const at = reader.at;
-            reader.byte();
-            reader.number();
-            // Not all that is exported is used.
-            const used = glue.includes(`wasm.${name}`);
-            parts.push(text(used ? shortened(`wasm.${name}`, 'wasm.') : name), reader.bytes.subarray(at, reader.at));
+for (const module of modules) {
+    const reader = new Reader(readFileSync(module));
+    const sections = [reader.bytes.subarray(0, 8)];
+    while (!reader.isOver) {
+        const from = reader.at;
+        const id = reader.byte();
+        const size = reader.number();
+        if (id !== 2 && id !== 7) {
+            reader.take(size);
+            sections.push(reader.bytes.subarray(from, reader.at));
+            continue;
         }
+        const entries = reader.number();
+        const parts = [number(entries)];
+        for (let entry = 0; entry < entries; entry++) {
+            if (id === 2) {
+                const [from, name] = imported(reader.text(), reader.text());
+                parts.push(text(from), text(name), reader.description());
+            } else {
+                const name = reader.text();
+                const at = reader.at;
+                reader.byte();
+                reader.number();
+                // Not all that is exported is used.
+                const used = given.has(`wasm.${name}`) || glue.includes(`wasm.${name}`);
+                parts.push(text(used ? shortened(`wasm.${name}`, (short) => `wasm.${short}`) : name), reader.bytes.subarray(at, reader.at));
+            }
+        }
+        sections.push(section(id, ...parts));
     }
-    sections.push(section(id, ...parts));
+    writeFileSync(module, Buffer.concat(sections));
 }
-replace(`"${OWN}"`, 'a');
-writeFileSync(wasmFile, Buffer.concat(sections));
+// The functions of snippets are among those of the glue.
+glue = glue.replace(`"${OWN}"`, 'a').replace(/^ *"\.\/snippets\/.*": import\d+,\n/gm, '');
 writeFileSync(glueFile, glue);
