@@ -22,13 +22,15 @@ function shortened(written, replacement = (short) => short, pattern = new RegExp
     return short;
 }
 
+/** What the first module shares with its parts, by the name that `split.mjs` gave it: the name it has from now on. */
+const anew = new Map();
+
 /** What wasm-bindgen calls the module of its own functions. */
 const OWN = './everlink_bg.js';
 
 /** The names of an import. What comes from a snippet as it is comes by way of the glue, like the rest. */
 function imported(from, name) {
-    // A part's imports from the first module have short names.
-    if (!from.startsWith('./')) return [from, name];
+    if (!from.startsWith('./')) return [from, anew.get(name)];
     if (from === OWN) return ['a', shortened(name)];
     const [, snippet] = glue.match(new RegExp(`"${from}": (import\\d+),`)) ?? [];
     const start = 'const import0 = {';
@@ -49,6 +51,7 @@ for (const module of modules) {
         }
         const entries = reader.number();
         const parts = [number(entries)];
+        const shared = [];
         for (let entry = 0; entry < entries; entry++) {
             if (id === 2) {
                 const [from, name] = imported(reader.text(), reader.text());
@@ -57,11 +60,21 @@ for (const module of modules) {
                 const name = reader.text();
                 const at = reader.at;
                 reader.byte();
-                reader.number();
+                const index = reader.number();
+                if (name.startsWith('$')) {
+                    shared.push({ name, index, description: reader.bytes.subarray(at, reader.at) });
+                    continue;
+                }
                 // Not all that is exported is used.
                 const used = given.has(`wasm.${name}`) || glue.includes(`wasm.${name}`);
                 parts.push(text(used ? shortened(`wasm.${name}`, (short) => `wasm.${short}`) : name), reader.bytes.subarray(at, reader.at));
             }
+        }
+        // In a row, they compress.
+        shared.sort((one, other) => one.index - other.index);
+        for (const { name, description } of shared) {
+            anew.set(name, (anew.size + 36).toString(36));
+            parts.push(text(anew.get(name)), description);
         }
         sections.push(section(id, ...parts));
     }

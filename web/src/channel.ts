@@ -1,3 +1,4 @@
+import * as check from './check.js';
 import { ArgumentError, ReceiveError, guard, run } from './errors.js';
 import type { RawChannel, RawEvents, RawReceipt } from './glue.js';
 import type { Abortable, SendOptions } from './options.js';
@@ -86,7 +87,7 @@ export class DurableChannel implements AsyncIterable<string | Uint8Array> {
         const sent = run<RawReceipt>(async (cancelled) => {
             await (cancelled ? Promise.race([turn, cancelled]) : turn);
             signal?.throwIfAborted();
-            return this.#raw.send(kept, given(terms) ?? {}, cancelled);
+            return this.#raw.send(kept, check.message(terms), terms.supersede, cancelled);
         }, signal);
         const next: Promise<unknown> = Promise.allSettled([turn, sent]).then(() => {
             if (this.#turn === next) this.#turn = undefined;
@@ -104,8 +105,9 @@ export class DurableChannel implements AsyncIterable<string | Uint8Array> {
         return this.#turn ? undefined : this.#take(message, options);
     }
 
-    #take(message: string | Uint8Array, terms: object): Receipt | undefined {
-        const raw = guard(() => this.#raw.trySend(message, given(terms)));
+    #take(message: string | Uint8Array, terms: SendOptions): Receipt | undefined {
+        const deadline = check.message(terms);
+        const raw = guard(() => this.#raw.trySend(message, deadline, terms.supersede));
         return raw && new Receipt(raw);
     }
 
@@ -175,12 +177,6 @@ export class DurableChannel implements AsyncIterable<string | Uint8Array> {
 /** Whether the end is one that somebody asked for. */
 function wanted(error: ReceiveError): boolean {
     return error.code === 'channel-closed' || /^(local|peer|detached|shutdown)$/.test(error.reason?.code ?? '');
-}
-
-/** The options, or nothing when none was given. */
-function given(options: object): object | undefined {
-    for (const _ in options) return options;
-    return undefined;
 }
 
 function checked(data: Data): string | Uint8Array {

@@ -1,3 +1,4 @@
+import * as check from './check.js';
 import { DurableConnection } from './connection.js';
 import { ArgumentError, EverlinkError, UnsupportedError, guard, run } from './errors.js';
 import { RawClient, RawStore, type RawConnection, type RawService } from './glue.js';
@@ -71,7 +72,7 @@ export class Client {
         const [store, kept] = await opened(options.store);
         const identity = options.identity ?? (kept ? await Identity.load(kept) : await Identity.generate());
         const signaling = String(options.signaling);
-        const raw = guard(() => new RawClient(identity.raw, signaling, options.iceServers ?? [], store));
+        const raw = guard(() => new RawClient(identity.raw, signaling, check.ice(options.iceServers ?? []), store));
         return new Client(raw, identity);
     }
 
@@ -98,7 +99,8 @@ export class Client {
     }
 
     async #connect(target: Target, { signal, ...options }: ConnectOptions): Promise<DurableConnection> {
-        const connected = run<RawConnection>((cancelled) => this.raw.connect(target, options, cancelled), signal);
+        const [texts, numbers] = connecting(target, options);
+        const connected = run<RawConnection>((cancelled) => this.raw.connect(texts, numbers, cancelled), signal);
         return new DurableConnection(await connected);
     }
 
@@ -108,7 +110,8 @@ export class Client {
      * @throws {@link ArgumentError}
      */
     connectLazy(target: Target, options: ConnectionOptions = {}): DurableConnection {
-        return new DurableConnection(guard(() => this.raw.connectLazy(target, options)));
+        const [texts, numbers] = connecting(target, options);
+        return new DurableConnection(guard(() => this.raw.connectLazy(texts, numbers)));
     }
 
     /**
@@ -117,7 +120,8 @@ export class Client {
      */
     async exposeService({ signal, ...options }: ServiceOptions): Promise<DurableService> {
         await loadWith('host');
-        const exposed = run<RawService>((cancelled) => this.raw.exposeService(options, cancelled), signal);
+        const numbers = check.service(options);
+        const exposed = run<RawService>((cancelled) => this.raw.exposeService(options, numbers, cancelled), signal);
         return new DurableService(await exposed);
     }
 
@@ -150,6 +154,12 @@ export class Client {
     async [Symbol.asyncDispose](): Promise<void> {
         await this.shutdown();
     }
+}
+
+/** What the module is told: an object for the texts in it, and numbers. */
+function connecting(target: Target, options: ConnectionOptions): [object, Float64Array] {
+    check.target(target);
+    return [{ ...options, uuid: undefined, ...target }, check.connection(options)];
 }
 
 /** The store, and the name of the identity beside it. */

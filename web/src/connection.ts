@@ -1,3 +1,4 @@
+import * as check from './check.js';
 import { DurableChannel, events } from './channel.js';
 import { guard, run, type CloseReason } from './errors.js';
 import type { RawChannel, RawConnection } from './glue.js';
@@ -49,7 +50,7 @@ export class DurableConnection {
      * @throws {@link ChannelError}
      */
     openChannel(label: string, options: ChannelOptions = {}): DurableChannel {
-        return new DurableChannel(guard(() => this.#raw.openChannel(label, options)));
+        return new DurableChannel(guard(() => this.#raw.openChannel(label, check.channel(options))));
     }
 
     /** The next channel that the peer opened and this side has not; `undefined` when the connection is closed. */

@@ -17,6 +17,8 @@ export class Peer {
     #pc;
     #tell;
     #lossy = new Map();
+    /** What is heard, to be undone. */
+    #heard = [];
     /** Called with what may end the waiting for candidates: whether they are all there, or one. */
     #gathering = () => {};
     #candidates = 0;
@@ -33,7 +35,7 @@ export class Peer {
             pc.close();
             throw error;
         }
-        const on = (target, type, heard) => target.addEventListener(type, heard);
+        const on = this.#on.bind(this);
         on(pc, 'icecandidate', ({ candidate }) => {
             // Without one, or with an empty one, it is the end of them.
             if (!candidate?.candidate) return;
@@ -53,11 +55,16 @@ export class Peer {
         on(this.channel, 'close', () => this.#tell(CLOSED));
     }
 
+    #on(target, type, heard) {
+        target.addEventListener(type, heard);
+        this.#heard.push(() => target.removeEventListener(type, heard));
+    }
+
     /** A channel that both ends know by its number. */
     #open(label, id, init, report) {
         const channel = this.#pc.createDataChannel(label, { negotiated: true, id, ...init });
         channel.binaryType = 'arraybuffer';
-        channel.addEventListener('message', ({ data }) => this.#tell(report, bytes(data)));
+        this.#on(channel, 'message', ({ data }) => this.#tell(report, bytes(data)));
         return channel;
     }
 
@@ -122,7 +129,7 @@ export class Peer {
 
     close() {
         // First, as closing tells of itself.
-        this.#tell = () => {};
+        for (const undo of this.#heard.splice(0)) undo();
         this.#gathering(true);
         for (const id of this.#lossy.keys()) this.closeLossy(id);
         this.channel.close();

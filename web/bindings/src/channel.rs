@@ -47,14 +47,13 @@ impl RawChannel {
 
     /// Takes a message if there is room now; `undefined` when there is none.
     #[wasm_bindgen(js_name = trySend)]
-    pub fn try_send(&self, data: &JsValue, options: &JsValue) -> Result<Option<RawReceipt>, JsValue> {
-        let message = to_message(data);
-        let taken = if options.is_undefined() {
-            self.sender.try_send(message)
-        } else {
-            self.sender.try_send_with(message, options::message(options)?)
-        };
-        match taken {
+    pub fn try_send(
+        &self,
+        data: &JsValue,
+        deadline: f64,
+        supersede: Option<String>,
+    ) -> Result<Option<RawReceipt>, JsValue> {
+        match self.sender.try_send_with(to_message(data), options::message(deadline, supersede)) {
             Ok(receipt) => Ok(Some(RawReceipt { receipt })),
             Err(TrySendError::Full(_)) => Ok(None),
             Err(TrySendError::Failed(_, cause)) => Err(error::send(&cause)),
@@ -63,10 +62,17 @@ impl RawChannel {
     }
 
     /// Takes a message, and waits for room first.
-    pub fn send(&self, data: &JsValue, options: &JsValue, cancelled: Option<Promise>) -> Promise {
-        let (sender, message, options) = (self.sender.clone(), to_message(data), options::message(options));
+    pub fn send(
+        &self,
+        data: &JsValue,
+        deadline: f64,
+        supersede: Option<String>,
+        cancelled: Option<Promise>,
+    ) -> Promise {
+        let (sender, message) = (self.sender.clone(), to_message(data));
+        let options = options::message(deadline, supersede);
         promise(cancelled, async move {
-            let receipt = sender.send_with(message, options?).await.map_err(|cause| error::send(&cause))?;
+            let receipt = sender.send_with(message, options).await.map_err(|cause| error::send(&cause))?;
             Ok(RawReceipt { receipt }.into())
         })
     }

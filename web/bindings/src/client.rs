@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::connection::RawConnection;
 use crate::error::{self, argument};
 use crate::js::{object, promise, text};
-use crate::options;
+use crate::options::{self, Numbers};
 use crate::service::RawService;
 
 /// A key pair.
@@ -88,11 +88,11 @@ impl RawClient {
     pub fn new(
         identity: &RawIdentity,
         signaling: &str,
-        ice: &JsValue,
+        ice: &Array,
         store: Option<RawStore>,
     ) -> Result<RawClient, JsValue> {
         let signaling = HttpSignaling::new(signaling).map_err(|cause| argument("bad-url", &cause))?;
-        let builder = Client::builder(identity.identity.clone()).signaling(signaling).ice(options::ice(ice)?);
+        let builder = Client::builder(identity.identity.clone()).signaling(signaling).ice(options::ice(ice));
         let stored = store.is_some();
         let builder = match store {
             Some(store) => (store.keep)(builder),
@@ -107,8 +107,9 @@ impl RawClient {
     }
 
     /// Resolves once the first link is live.
-    pub fn connect(&self, target: &JsValue, options: &JsValue, cancelled: Option<Promise>) -> Promise {
-        let (client, target, config) = (self.client(), options::target(target), options::connection(options));
+    pub fn connect(&self, texts: &JsValue, numbers: &[f64], cancelled: Option<Promise>) -> Promise {
+        let (client, target) = (self.client(), options::target(texts));
+        let config = options::connection(texts, &mut Numbers(numbers));
         let stored = self.stored;
         promise(cancelled, async move {
             let client = client?;
@@ -119,15 +120,17 @@ impl RawClient {
     }
 
     #[wasm_bindgen(js_name = connectLazy)]
-    pub fn connect_lazy(&self, target: &JsValue, options: &JsValue) -> Result<RawConnection, JsValue> {
+    pub fn connect_lazy(&self, texts: &JsValue, numbers: &[f64]) -> Result<RawConnection, JsValue> {
         let client = self.client()?;
-        let connection = client.connect_lazy(options::target(target)?, options::connection(options)?);
+        let config = options::connection(texts, &mut Numbers(numbers))?;
+        let connection = client.connect_lazy(options::target(texts)?, config);
         Ok(RawConnection::new(connection, client, self.stored))
     }
 
     #[wasm_bindgen(js_name = exposeService)]
-    pub fn expose_service(&self, options: &JsValue, cancelled: Option<Promise>) -> Promise {
-        let (client, config, stored) = (self.client(), options::service(options), self.stored);
+    pub fn expose_service(&self, texts: &JsValue, numbers: &[f64], cancelled: Option<Promise>) -> Promise {
+        let (client, config) = (self.client(), options::service(texts, Numbers(numbers)));
+        let stored = self.stored;
         promise(cancelled, async move {
             let client = client?;
             let service = client.expose_service(config?).await.map_err(|cause| error::service(&cause))?;

@@ -12,7 +12,8 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::channel::RawChannel;
 use crate::event::{self, RawEvents};
 use crate::js::{from_message, millis, number, object, promise};
-use crate::{error, options};
+use crate::options::{self, Numbers};
+use crate::error;
 
 /// Keeps the client, and each channel until somebody closes it: a garbage collector must not.
 pub(crate) struct Held {
@@ -105,8 +106,8 @@ impl RawConnection {
     }
 
     #[wasm_bindgen(js_name = openChannel)]
-    pub fn open_channel(&self, label: &str, options: &JsValue) -> Result<RawChannel, JsValue> {
-        let channel = self.connection.open_channel_with(label, options::channel(options)?);
+    pub fn open_channel(&self, label: &str, numbers: &[f64]) -> Result<RawChannel, JsValue> {
+        let channel = self.connection.open_channel_with(label, options::channel(&mut Numbers(numbers)));
         Ok(RawChannel::new(channel.map_err(|cause| error::channel(&cause))?, self.held.clone()))
     }
 
