@@ -30,7 +30,7 @@ tarball=$(cd .. && npm pack --silent --pack-destination test/build)
 tar xf "build/$tarball" -C build/node_modules/everlink --strip-components=1
 
 files=("$@")
-[ ${#files[@]} -gt 0 ] || files=(judge.test.mjs native.test.mjs page.test.mjs leaving.test.mjs package.test.mjs bad-input.test.mjs try.test.mjs tutorial.test.mjs room.test.mjs rust-app.test.mjs firefox.test.mjs)
+[ ${#files[@]} -gt 0 ] || files=(judge.test.mjs native.test.mjs page.test.mjs leaving.test.mjs kept.test.mjs versions.test.mjs package.test.mjs bad-input.test.mjs try.test.mjs tutorial.test.mjs room.test.mjs rust-app.test.mjs firefox.test.mjs)
 failed=0
 for file in "${files[@]}"; do
     run=(timeout 400 node --test "$file")
