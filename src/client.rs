@@ -114,7 +114,7 @@ impl Client {
 
     /// Where its sessions outlive the process.
     #[cfg(feature = "tutorial")]
-    pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
+    pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
         self.inner.resuming.store()
     }
 
@@ -185,7 +185,7 @@ impl Client {
         let shared = ServiceShared::new(ServiceInfo { service, uuid, expires_at });
         shared.events.publish(ServiceEvent::Published { uuid, expires_at });
         let (accepted, accepting) = mpsc::channel(crate::durable::service::MAX_WAITING);
-        let keeper = inner.resuming.store().cloned().map(|store| Keeper { store, target });
+        let keeper = inner.resuming.store().map(|store| Keeper { store, target });
         let mut acceptor =
             Acceptor::new(inner.identity.clone(), config.connection, shared.clone(), accepted, keeper);
         acceptor.resume(saved);
@@ -293,7 +293,7 @@ impl Client {
         let target = bytes::Bytes::from(crate::signaling::wire::target(&target));
         let (mut session, taken, failure) = inner.resuming.dial(target, config, seed);
         session.set_incarnation(runtime::random());
-        let store = inner.resuming.store().cloned();
+        let store = inner.resuming.store();
         let (connection, task) = DurableConnection::dial(session, Arc::new(dialer), store);
         if let Some(error) = failure {
             connection.shared().abort(CloseReason::Store(error));
@@ -335,13 +335,14 @@ impl Client {
 
     /// Ends everything this client started: services are withdrawn, connections closed (with a
     /// store [detached](DurableConnection::detach): they go on after a restart), and every
-    /// task, socket and negotiation is gone when it returns. Takes a few seconds at most while
+    /// task, socket and negotiation is gone when it returns, and the store is free for another client. Takes a few seconds at most while
     /// peers or the directory do not answer.
     pub async fn shutdown(self) {
         self.inner.stopping.send_replace(true);
         self.inner.tasks.ended().await;
         self.inner.subscription.shutdown().await;
         self.inner.transport.shutdown().await;
+        self.inner.resuming.release();
     }
 }
 

@@ -14,7 +14,8 @@ use crate::store::{Store, StoreError};
 /// The saved sessions of one identity.
 pub(crate) struct Resuming {
     identity: Identity,
-    store: Option<Arc<dyn Store>>,
+    /// Until the client is shut down.
+    store: Mutex<Option<Arc<dyn Store>>>,
     /// Those that go on in this process.
     taken: Arc<Mutex<BTreeSet<SessionId>>>,
 }
@@ -28,18 +29,24 @@ pub(crate) struct Taken {
 
 impl Resuming {
     pub(crate) fn new(identity: Identity, store: Option<Arc<dyn Store>>) -> Self {
-        Self { identity, store, taken: Arc::default() }
+        Self { identity, store: Mutex::new(store), taken: Arc::default() }
     }
 
-    pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
-        self.store.as_ref()
+    pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
+        self.store.lock().expect("no panic while locked").clone()
+    }
+
+    /// Lets go of the store, so that it is free for another client though handles of this one are
+    /// still about.
+    pub(crate) fn release(&self) {
+        *self.store.lock().expect("no panic while locked") = None;
     }
 
     /// Takes the sessions of one role and target that nobody has, the oldest first; of the
     /// dialing side's only the first.
     pub(crate) fn take(&self, role: Role, target: &[u8]) -> Result<(Vec<SavedSession>, Taken), StoreError> {
         let mut taken = Taken { ids: Vec::new(), among: self.taken.clone() };
-        let Some(store) = &self.store else { return Ok((Vec::new(), taken)) };
+        let Some(store) = self.store() else { return Ok((Vec::new(), taken)) };
         let records = store.load(&identity_prefix(&self.identity.public_key()))?;
         let (mut sessions, bad) = SavedSession::of(records, role, target);
         for (id, error) in bad {
@@ -66,7 +73,7 @@ impl Resuming {
     ) -> (Session, Option<Taken>, Option<StoreError>) {
         let now = runtime::now();
         let new = |config| Session::dialer(self.identity.clone(), config, now, seed);
-        if self.store.is_none() {
+        if self.store().is_none() {
             return (new(config), None, None);
         }
         let (saved, taken) = match self.take(Role::Dialer, &target) {
