@@ -40,6 +40,8 @@ impl From<JsValue> for DatabaseError {
             "QuotaExceededError" => Self::Full(what),
             "SecurityError" | "NotAllowedError" => Self::Denied(what),
             "InvalidStateError" => Self::Closed(what),
+            // As Chromium tells of a disk that gets full in the middle of a write.
+            "UnknownError" if what.contains("NO_SPACE") => Self::Full(what),
             _ => Self::Failed(what),
         }
     }
@@ -77,6 +79,10 @@ impl Database {
                 let error = get(&request, "error").unwrap_or_default();
                 return Err(match &*super::name(&error) {
                     "VersionError" => DatabaseError::Newer(version_of(&factory, name).await.unwrap_or(0)),
+                    // All that some browsers say of a full disk at this place.
+                    "UnknownError" => {
+                        DatabaseError::Failed(format!("{}; the disk may be full", problem(&error)))
+                    }
                     _ => denied(error),
                 });
             }
