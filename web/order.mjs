@@ -1,8 +1,8 @@
 // Names the functions of a module so that sorted by name, as `wasm-opt --reorder-functions-by-name` does it, those that
-// are alike stand together, where compression finds it: `node order.mjs IN OUT`.
+// are alike stand together, where compression finds it, and tells all alignments alike: `node order.mjs IN OUT`.
 import { readFileSync, writeFileSync } from 'node:fs';
 
-import { Reader, number, section, text } from './wasm.mjs';
+import { Reader, aligned, number, section, text } from './wasm.mjs';
 
 /** How many bytes in a row count as alike; how many functions may share them and still mean something. */
 const RUN = 8;
@@ -14,7 +14,9 @@ const [, , from, to] = process.argv;
 const reader = new Reader(readFileSync(from));
 let imported = 0;
 const bodies = [];
+const sections = [reader.bytes.subarray(0, 8)];
 while (!reader.isOver) {
+    const begin = reader.at;
     const id = reader.byte();
     const end = reader.number() + reader.at;
     if (id === 2) {
@@ -24,9 +26,14 @@ while (!reader.isOver) {
             if (reader.description()[0] === 0) imported++;
         }
     } else if (id === 10) {
-        for (let left = reader.number(); left > 0; left--) bodies.push(reader.take(reader.number()));
+        for (let left = reader.number(); left > 0; left--) bodies.push(aligned(reader.take(reader.number())));
     }
     reader.at = end;
+    sections.push(id === 10 ? code() : reader.bytes.subarray(begin, end));
+}
+
+function code() {
+    return section(10, number(bodies.length), ...bodies.flatMap((body) => [number(body.length), body]));
 }
 
 // Which functions have a run of bytes, and which runs a function.
@@ -80,4 +87,4 @@ while (left.size > 0) {
 const rank = new Map(order.map((at, place) => [at, place]));
 const names = bodies.map((_, at) => Buffer.concat([number(imported + at), text(String(rank.get(at)).padStart(6, '0'))]));
 const named = section(0, text('name'), section(1, number(names.length), ...names));
-writeFileSync(to, Buffer.concat([reader.bytes, named]));
+writeFileSync(to, Buffer.concat([...sections, named]));

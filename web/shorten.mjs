@@ -8,18 +8,44 @@ const [, , glueFile, ...modules] = process.argv;
 let glue = readFileSync(glueFile, 'utf8');
 const given = new Map();
 
-/** The short name for what is `written` in the glue, where it takes its place. */
-function shortened(written, prefix = '') {
-    if (given.has(written)) return given.get(written);
+/** The short name of something, and whether it is new. */
+function named(what) {
+    if (given.has(what)) return [given.get(what), false];
     const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
     const count = given.size;
     // With `$`, none is a word of the language.
-    const short = (count < 52 ? '' : `${letters[Math.floor(count / 52) - 1]}$`) + letters[count % 52];
+    given.set(what, (count < 52 ? '' : `${letters[Math.floor(count / 52) - 1]}$`) + letters[count % 52]);
+    return [given.get(what), true];
+}
+
+function replace(written, by) {
     const before = glue;
-    glue = glue.replace(new RegExp(`${written.replace(/[.$]/g, '\\$&')}(?![\\w$])`, 'g'), () => prefix + short);
+    glue = glue.replace(written, () => by);
     if (glue === before) throw new Error(`the glue does not know ${written}`);
-    given.set(written, short);
+}
+
+/** The short name that `written` becomes in the glue. */
+function shortened(written, prefix = '') {
+    const [short, isNew] = named(written);
+    if (isNew) replace(new RegExp(`${written.replace(/[.$]/g, '\\$&')}(?![\\w$])`, 'g'), prefix + short);
     return short;
+}
+
+/** What wasm-bindgen calls the module of its own functions. */
+const OWN = './everlink_bg.js';
+
+/** An import by short names. What comes from a snippet as it is comes from the glue like the rest. */
+function imported(module, name) {
+    // What a part has of the first module has short names.
+    if (!module.startsWith('./')) return [module, name];
+    if (module === OWN) return ['a', shortened(name)];
+    const [short, isNew] = named(`${module} ${name}`);
+    if (isNew) {
+        const [entry, snippet] = glue.match(new RegExp(`"${module}": (import\\d+),`)) ?? [];
+        replace(entry, '');
+        replace('const import0 = {', `const import0 = { ${short}: ${snippet}.${name},`);
+    }
+    return ['a', short];
 }
 
 for (const module of modules) {
@@ -38,9 +64,7 @@ for (const module of modules) {
         const parts = [number(entries)];
         for (let entry = 0; entry < entries; entry++) {
             if (id === 2) {
-                const [from, name] = [reader.text(), reader.text()];
-                // A part's imports from the first module have short names.
-                parts.push(text(from), text(from.startsWith('./') ? shortened(name) : name), reader.description());
+                parts.push(...imported(reader.text(), reader.text()).map(text), reader.description());
             } else {
                 const name = reader.text();
                 const at = reader.at;
@@ -55,4 +79,5 @@ for (const module of modules) {
     }
     writeFileSync(module, Buffer.concat(sections));
 }
+replace(`"${OWN}"`, 'a');
 writeFileSync(glueFile, glue);

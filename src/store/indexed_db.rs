@@ -9,14 +9,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use js_sys::{Array, Uint8Array};
 use tokio::sync::oneshot;
-use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::{Batch, Change, Store, StoreError};
 use crate::collections::BTreeMap;
 use crate::runtime::BoxFuture;
-use crate::web::{Database, DatabaseError, Hold, Transaction, call, get, global};
+use crate::web::{Changes, Database, DatabaseError, Hold, global};
 
 const RECORDS: &str = "records";
 /// The format, which is the version of the database.
@@ -116,11 +114,18 @@ impl IndexedDbStore {
         }
         let hold = Hold::take(&name, LEAVES_WITHIN).await;
         let Some(hold) = hold else { return Err(StoreError::Locked(name)) };
-        let (database, records) = read(&name).await.map_err(|error| told(&name, error))?;
+        let opened = async {
+            let database = Database::open(&name, FORMAT, RECORDS).await?;
+            let records = database.read().await?;
+            Ok((database, records))
+        };
+        let (database, records) = opened.await.map_err(|error| told(&name, error))?;
         let records = records.ok_or_else(|| StoreError::Corrupt {
             path: name.clone(),
             problem: "records are not bytes".to_owned(),
         })?;
+        let records: BTreeMap<Bytes, Bytes> =
+            records.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         let bytes = records.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
         let inner = Inner {
             name,
@@ -204,15 +209,13 @@ impl Inner {
             let problem = format!("it has {before} bytes of the {} allowed", self.max_bytes);
             return Err(StoreError::Full(problem));
         }
-        let result = self.try_write(&changes).await;
-        let result = match result {
+        let mut result = self.try_write(&changes).await;
+        if let Err(DatabaseError::Closed(_)) = result
+            && self.database.take().is_some()
+        {
             // The browser has closed it; what was in it is still known here.
-            Err(DatabaseError::Closed(_)) => {
-                self.database.take();
-                self.try_write(&changes).await
-            }
-            other => other,
-        };
+            result = self.try_write(&changes).await;
+        }
         result.map_err(|error| told(&self.name, error))?;
         self.remember(&changes);
         Ok(())
@@ -220,49 +223,28 @@ impl Inner {
 
     async fn try_write(&self, changes: &[&Change]) -> Result<(), DatabaseError> {
         let known = self.database.borrow().clone();
-        let (database, all_anew) = match known {
-            Some(database) => (database, false),
+        let all = Changes::default();
+        let database = match known {
+            Some(database) => database,
             None => {
                 let database = Rc::new(Database::open(&self.name, FORMAT, RECORDS).await?);
-                self.database.replace(Some(database.clone()));
-                (database, true)
+                // It may have been cleared behind our back.
+                all.clear();
+                for (key, value) in &*self.records.borrow() {
+                    all.put(key, value);
+                }
+                database
             }
         };
-        let transaction = database.begin(true)?;
-        match self.ask_all(&transaction, changes, all_anew) {
-            Ok(()) => transaction.done().await,
-            Err(error) => {
-                transaction.abort();
-                Err(error)
-            }
-        }
-    }
-
-    fn ask_all(
-        &self,
-        transaction: &Transaction,
-        changes: &[&Change],
-        all_anew: bool,
-    ) -> Result<(), DatabaseError> {
-        if all_anew {
-            // It may have been cleared behind our back.
-            transaction.ask("clear", &[])?;
-            for (key, value) in &*self.records.borrow() {
-                transaction.ask("put", &[&bytes(value), &bytes(key)])?;
-            }
-        }
         for change in changes {
             match change {
-                Change::Put { key, value } => transaction.ask("put", &[&bytes(value), &bytes(key)])?,
-                Change::Remove { from, to } if from < to => {
-                    let range = global("IDBKeyRange").ok_or(DatabaseError::Absent)?;
-                    let args = [&bytes(from), &bytes(to), &false.into(), &true.into()];
-                    let range = call(&range, "bound", &args)?;
-                    transaction.ask("delete", &[&range])?
-                }
-                Change::Remove { .. } => continue,
-            };
+                Change::Put { key, value } => all.put(key, value),
+                Change::Remove { from, to } if from < to => all.remove(from, to),
+                Change::Remove { .. } => {}
+            }
         }
+        database.write(&all).await?;
+        self.database.replace(Some(database));
         Ok(())
     }
 
@@ -302,27 +284,6 @@ fn change_size(change: &Change) -> usize {
         Change::Put { key, value } => key.len() + value.len(),
         Change::Remove { .. } => 0,
     }
-}
-
-type Records = BTreeMap<Bytes, Bytes>;
-
-/// Opens a database and reads all of it; no records if they are not ours.
-async fn read(name: &str) -> Result<(Database, Option<Records>), DatabaseError> {
-    let database = Database::open(name, FORMAT, RECORDS).await?;
-    let transaction = database.begin(false)?;
-    let keys = transaction.ask("getAllKeys", &[])?;
-    let values = transaction.ask("getAll", &[])?;
-    transaction.done().await?;
-    let list = |request: &JsValue| get(request, "result").map(|list| list.unchecked_into::<Array>());
-    let (Some(keys), Some(values)) = (list(&keys), list(&values)) else { return Ok((database, None)) };
-    let taken = |item: JsValue| item.is_object().then(|| Bytes::from(Uint8Array::new(&item).to_vec()));
-    let records = keys.iter().zip(values.iter());
-    let records = records.map(|(key, value)| Some((taken(key)?, taken(value)?))).collect();
-    Ok((database, records))
-}
-
-fn bytes(bytes: &Bytes) -> JsValue {
-    Uint8Array::from(&bytes[..]).into()
 }
 
 /// The error of a store, which says which database and what to do.

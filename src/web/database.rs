@@ -1,18 +1,14 @@
 //! IndexedDB, as far as it is needed: databases with one kind of record, read whole and written in
-//! transactions.
+//! transactions. What talks to the browser is `database.js`.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use wasm_bindgen::JsValue;
+use js_sys::{Array, Promise, Uint8Array};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast as _, JsValue};
+use zeroize::Zeroizing;
 
-use super::{Listener, call, get, global, name, object, problem};
-use crate::runtime;
-
-/// How long another page may take to let go of a database of an older format.
-const UPGRADE_WITHIN: Duration = Duration::from_secs(2);
+use super::{name, problem, settled};
 
 /// Why a database could not be opened or used.
 #[derive(Debug)]
@@ -37,6 +33,9 @@ impl From<JsValue> for DatabaseError {
     fn from(error: JsValue) -> Self {
         let what = problem(&error);
         match &*name(&error) {
+            "Absent" => Self::Absent,
+            "Blocked" => Self::Blocked,
+            "Newer" => Self::Newer(what.rsplit(' ').next().and_then(|found| found.parse().ok()).unwrap_or(0)),
             "QuotaExceededError" => Self::Full(what),
             "SecurityError" | "NotAllowedError" => Self::Denied(what),
             "InvalidStateError" => Self::Closed(what),
@@ -47,217 +46,109 @@ impl From<JsValue> for DatabaseError {
     }
 }
 
-/// An open database. Closed when dropped, and when a page with a later release wants it.
-pub(crate) struct Database {
-    database: JsValue,
-    store: &'static str,
-    _listeners: [Listener; 2],
+#[wasm_bindgen(module = "/src/web/database.js")]
+extern "C" {
+    fn open(name: &str, version: u32, store: &str) -> Promise;
+    fn close(database: &JsValue);
+    #[wasm_bindgen(js_name = readAll)]
+    fn read_all(database: &JsValue) -> Promise;
+    fn clear(changes: &Array);
+    fn put(changes: &Array, key: &[u8], value: &[u8]);
+    fn remove(changes: &Array, from: &[u8], to: &[u8]);
+    fn write(database: &JsValue, changes: &Array) -> Promise;
+    #[wasm_bindgen(js_name = loadSeed)]
+    fn load_seed(path: &str, name: &str) -> Promise;
+
+    #[wasm_bindgen(js_name = Hold)]
+    type JsHold;
+    #[wasm_bindgen(constructor, js_class = "Hold")]
+    fn new() -> JsHold;
+    #[wasm_bindgen(method, js_class = "Hold")]
+    fn take(this: &JsHold, name: &str, patience: u32) -> Promise;
+    #[wasm_bindgen(method, js_class = "Hold")]
+    fn release(this: &JsHold);
 }
+
+/// An open database. Closed when dropped, and when a page with a later release wants it.
+pub(crate) struct Database(JsValue);
 
 impl Database {
     /// Opens the database `name` with the one object store `store`, which is made if need be.
-    pub(crate) async fn open(name: &str, version: u32, store: &'static str) -> Result<Self, DatabaseError> {
-        let factory = global("indexedDB").ok_or(DatabaseError::Absent)?;
-        let request = call(&factory, "open", &[&name.into(), &version.into()]);
-        let request = request.map_err(denied)?;
-        let upgraded = Listener::new(&request, "upgradeneeded", {
-            let request = request.clone();
-            move |_| {
-                // The only format so far; what comes here has none. Its failure aborts the opening.
-                if let Some(database) = get(&request, "result") {
-                    let _ = call(&database, "createObjectStore", &[&store.into()]);
-                }
-            }
-        })?;
-        let opened = Outcome::of(&request, "success", &["error", "blocked"])?;
-        let opened = runtime::timeout(UPGRADE_WITHIN + UPGRADE_WITHIN, opened.wait()).await;
-        drop(upgraded);
-        match opened {
-            Some(Ok(())) => {}
-            Some(Err("blocked")) | None => return Err(DatabaseError::Blocked),
-            Some(Err(_)) => {
-                let error = get(&request, "error").unwrap_or_default();
-                return Err(match &*super::name(&error) {
-                    "VersionError" => DatabaseError::Newer(version_of(&factory, name).await.unwrap_or(0)),
-                    // All that some browsers say of a full disk at this place.
-                    "UnknownError" => {
-                        DatabaseError::Failed(format!("{}; the disk may be full", problem(&error)))
-                    }
-                    _ => denied(error),
-                });
-            }
-        }
-        let database = get(&request, "result")
-            .ok_or_else(|| DatabaseError::Failed("the browser opened nothing".to_owned()))?;
-        let close = || {
-            let database = database.clone();
-            move |_| _ = call(&database, "close", &[])
-        };
-        let listeners = [
-            Listener::new(&database, "versionchange", close())?,
-            Listener::new(&database, "close", close())?,
-        ];
-        Ok(Self { database, store, _listeners: listeners })
+    pub(crate) async fn open(name: &str, version: u32, store: &str) -> Result<Self, DatabaseError> {
+        Ok(Self(settled(open(name, version, store)).await?))
     }
 
-    /// Begins a transaction, which must be given its requests at once.
-    pub(crate) fn begin(&self, write: bool) -> Result<Transaction, DatabaseError> {
-        let mode = if write { "readwrite" } else { "readonly" };
-        // What is told to be stored shall survive a loss of power.
-        let options = object([("durability", "strict".into())]);
-        let transaction = call(&self.database, "transaction", &[&self.store.into(), &mode.into(), &options])?;
-        let store = call(&transaction, "objectStore", &[&self.store.into()])?;
-        let done = Outcome::of(&transaction, "complete", &["abort"])?;
-        Ok(Transaction { transaction, store, done })
+    /// All records, in the order of their keys; none if they are not of bytes.
+    pub(crate) async fn read(&self) -> Result<Option<Vec<(Vec<u8>, Vec<u8>)>>, DatabaseError> {
+        let flat = settled(read_all(&self.0)).await?;
+        Ok(flat.dyn_into::<Array>().ok().map(|flat| {
+            let mut items = flat.iter().map(|item| Uint8Array::new(&item).to_vec());
+            std::iter::from_fn(|| items.next().zip(items.next())).collect()
+        }))
+    }
+
+    /// Carries changes out, all or none.
+    pub(crate) async fn write(&self, changes: &Changes) -> Result<(), DatabaseError> {
+        settled(write(&self.0, &changes.0)).await?;
+        Ok(())
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let _ = call(&self.database, "close", &[]);
+        close(&self.0);
     }
 }
 
-/// Changes or looks that belong together.
-pub(crate) struct Transaction {
-    transaction: JsValue,
-    store: JsValue,
-    done: Outcome,
-}
+/// Changes that belong together.
+#[derive(Default)]
+pub(crate) struct Changes(Array);
 
-impl Transaction {
-    /// Asks something of the object store. The answer is there when the transaction is done.
-    pub(crate) fn ask(&self, method: &str, args: &[&JsValue]) -> Result<JsValue, DatabaseError> {
-        Ok(call(&self.store, method, args)?)
+impl Changes {
+    /// Forgets all records.
+    pub(crate) fn clear(&self) {
+        clear(&self.0);
     }
 
-    /// Waits until all of it is done, or none.
-    pub(crate) async fn done(self) -> Result<(), DatabaseError> {
-        match self.done.wait().await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(match get(&self.transaction, "error") {
-                Some(error) => error.into(),
-                None => DatabaseError::Closed("the browser gave a transaction up".to_owned()),
-            }),
-        }
+    pub(crate) fn put(&self, key: &[u8], value: &[u8]) {
+        put(&self.0, key, value);
     }
 
-    /// Undoes it.
-    pub(crate) fn abort(self) {
-        let _ = call(&self.transaction, "abort", &[]);
+    /// Forgets what has a key from `from` up to but not including `to`, which must be greater.
+    pub(crate) fn remove(&self, from: &[u8], to: &[u8]) {
+        remove(&self.0, from, to);
     }
 }
 
-/// Which of some events comes first. Listens from the moment it is made.
-struct Outcome {
-    told: oneshot::Receiver<Option<&'static str>>,
-    _listeners: Vec<Listener>,
-}
-
-impl Outcome {
-    fn of(target: &JsValue, good: &'static str, bad: &[&'static str]) -> Result<Self, JsValue> {
-        let (tell, told) = oneshot::channel();
-        let tell = Rc::new(RefCell::new(Some(tell)));
-        let listen = |event: &'static str, outcome| {
-            let tell = tell.clone();
-            Listener::new(target, event, move |_| {
-                if let Some(tell) = tell.borrow_mut().take() {
-                    let _ = tell.send(outcome);
-                }
-            })
-        };
-        let mut listeners = vec![listen(good, None)?];
-        for event in bad {
-            listeners.push(listen(event, Some(*event))?);
-        }
-        Ok(Self { told, _listeners: listeners })
+/// The seed kept under `name` in the database `path`, made if it is not there; none if it is
+/// damaged.
+pub(crate) async fn seed(path: &str, name: &str) -> Result<Option<Zeroizing<[u8; 32]>>, DatabaseError> {
+    let kept = settled(load_seed(path, name)).await?;
+    let Ok(kept) = kept.dyn_into::<Uint8Array>() else { return Ok(None) };
+    let mut seed = Zeroizing::new([0; 32]);
+    let is_whole = kept.length() == 32;
+    if is_whole {
+        kept.copy_to(&mut seed[..]);
     }
-
-    async fn wait(self) -> Result<(), &'static str> {
-        match self.told.await {
-            Ok(None) => Ok(()),
-            Ok(Some(event)) => Err(event),
-            // Its listeners live as long as it does.
-            Err(_) => Err("dropped"),
-        }
-    }
+    kept.fill(0, 0, kept.length());
+    Ok(is_whole.then_some(seed))
 }
 
-/// The format of a database that is newer than this release.
-async fn version_of(factory: &JsValue, name: &str) -> Option<u32> {
-    let request = call(factory, "open", &[&name.into()]).ok()?;
-    Outcome::of(&request, "success", &["error", "blocked"]).ok()?.wait().await.ok()?;
-    let database = get(&request, "result")?;
-    let version = get(&database, "version").and_then(|version| version.as_f64());
-    let _ = call(&database, "close", &[]);
-    version.map(|version| version as u32)
-}
-
-/// What a browser says that lets a site keep nothing: in private windows of some, or by a setting.
-fn denied(error: JsValue) -> DatabaseError {
-    match DatabaseError::from(error) {
-        DatabaseError::Closed(what) => DatabaseError::Denied(what),
-        other => other,
-    }
-}
-
-/// A name that one page at a time can hold, across all pages of a site.
-pub(crate) struct Hold {
-    /// Where there are no locks of the browser, it is held within this page only.
-    name: String,
-    release: Option<JsValue>,
-}
-
-thread_local! {
-    static HELD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
+/// A name that one page at a time can hold, across all pages of a site. Where there are no locks of
+/// the browser, it is held within this page only.
+pub(crate) struct Hold(JsHold);
 
 impl Hold {
     /// Takes the name, unless it is held for longer than `patience`.
-    pub(crate) async fn take(hold: &str, patience: Duration) -> Option<Self> {
-        if HELD.with_borrow(|held| held.iter().any(|held| held == hold)) {
-            return None;
-        }
-        let locks = global("navigator").and_then(|navigator| get(&navigator, "locks"));
-        let release = match locks {
-            Some(locks) => Some(lock(&locks, hold, patience).await?),
-            None => None,
-        };
-        HELD.with_borrow_mut(|held| held.push(hold.to_owned()));
-        Some(Self { name: hold.to_owned(), release })
+    pub(crate) async fn take(name: &str, patience: Duration) -> Option<Self> {
+        let hold = Self(JsHold::new());
+        let taken = settled(hold.0.take(name, patience.as_millis() as u32)).await;
+        taken.is_ok_and(|taken| taken.is_truthy()).then_some(hold)
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        HELD.with_borrow_mut(|held| held.retain(|held| *held != self.name));
-        if let Some(release) = &self.release {
-            let _ = call(release, "call", &[]);
-        }
+        self.0.release();
     }
-}
-
-/// A lock of the browser; calling what it gives releases it.
-async fn lock(locks: &JsValue, hold: &str, patience: Duration) -> Option<JsValue> {
-    let (granted, is_granted) = oneshot::channel();
-    let granted = Cell::new(Some(granted));
-    let mut release = JsValue::UNDEFINED;
-    let until_released = js_sys::Promise::new(&mut |resolve, _| release = resolve.into());
-    let callback = wasm_bindgen::closure::Closure::<dyn FnMut(JsValue) -> JsValue>::new(move |_lock| {
-        if let Some(granted) = granted.take() {
-            let _ = granted.send(());
-        }
-        until_released.clone().into()
-    });
-    let abort = super::construct("AbortController", &[]).ok()?;
-    let options = object([("signal", get(&abort, "signal")?)]);
-    let request = call(locks, "request", &[&hold.into(), &options, callback.as_ref()]);
-    // Ends when it is released or given up.
-    wasm_bindgen_futures::spawn_local(async move { _ = super::settled(request).await });
-    let got = runtime::timeout(patience, is_granted).await;
-    if got.is_none() {
-        let _ = call(&abort, "abort", &[]);
-        return None;
-    }
-    Some(release)
 }

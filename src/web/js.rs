@@ -1,6 +1,6 @@
 //! Objects of JavaScript by the names of their parts. Whatever they throw is an `Err`.
 
-use js_sys::{Array, Function, Object, Promise, Reflect};
+use js_sys::{Array, Function, Promise, Reflect};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -16,29 +16,6 @@ pub(crate) fn global(name: &str) -> Option<JsValue> {
     get(&js_sys::global(), name)
 }
 
-/// Sets a property, where that can be done.
-pub(crate) fn set(of: &JsValue, name: &str, value: &JsValue) {
-    let _ = Reflect::set(of, &JsValue::from_str(name), value);
-}
-
-/// An object literal.
-pub(crate) fn object<const N: usize>(properties: [(&str, JsValue); N]) -> JsValue {
-    let object = Object::new().into();
-    for (name, value) in properties {
-        set(&object, name, &value);
-    }
-    object
-}
-
-/// An array literal.
-pub(crate) fn array(items: impl IntoIterator<Item = JsValue>) -> JsValue {
-    let array = Array::new();
-    for item in items {
-        array.push(&item);
-    }
-    array.into()
-}
-
 /// Calls a method.
 pub(crate) fn call(of: &JsValue, method: &str, args: &[&JsValue]) -> Result<JsValue, JsValue> {
     let function = Reflect::get(of, &JsValue::from_str(method))?;
@@ -46,6 +23,7 @@ pub(crate) fn call(of: &JsValue, method: &str, args: &[&JsValue]) -> Result<JsVa
 }
 
 /// `new NAME(args)`.
+#[cfg(test)]
 pub(crate) fn construct(name: &str, args: &[&JsValue]) -> Result<JsValue, JsValue> {
     let function = Reflect::get(&js_sys::global(), &JsValue::from_str(name))?;
     Reflect::construct(function.unchecked_ref::<Function>(), &arguments(args))
@@ -60,8 +38,8 @@ fn arguments(args: &[&JsValue]) -> Array {
 }
 
 /// What a promise comes to.
-pub(crate) async fn settled(promise: Result<JsValue, JsValue>) -> Result<JsValue, JsValue> {
-    JsFuture::from(Promise::resolve(&promise?)).await
+pub(crate) fn settled(promise: Promise) -> JsFuture {
+    JsFuture::from(promise)
 }
 
 /// The name of an error, such as `QuotaExceededError`.

@@ -7,7 +7,7 @@
 mod database;
 mod js;
 
-pub(crate) use self::database::{Database, DatabaseError, Hold, Transaction};
-#[cfg(any(feature = "webrtc", feature = "http"))]
-pub(crate) use self::js::set;
-pub(crate) use self::js::{Listener, array, call, construct, get, global, name, object, problem, settled};
+pub(crate) use self::database::{Changes, Database, DatabaseError, Hold, seed};
+pub(crate) use self::js::{Listener, get, global, name, problem, settled};
+#[cfg(test)]
+pub(crate) use self::js::{call, construct};

@@ -12,8 +12,8 @@ use super::live::{Limits, Live};
 use super::peer::{MAX_MESSAGE, Peer, check_support, failed};
 use crate::link::sdp::{self, Facts, MAX_CANDIDATES};
 use crate::link::{Link, LinkError, Negotiation, NegotiationEvent};
-use crate::runtime::{self, BoxFuture};
-use crate::web::{self, get, object};
+use crate::runtime::BoxFuture;
+use crate::web::{self, settled};
 
 /// A candidate line has about 100 bytes.
 const MAX_CANDIDATE_BYTES: usize = 1024;
@@ -36,8 +36,7 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) async fn offer(config: &WebConfig, peer: Rc<Peer>) -> Result<Self, LinkError> {
-        let offer = peer.ask("createOffer", &[]).await.map_err(|error| failed(&error))?;
-        Self::described(config, peer, &offer, None).await
+        Self::described(config, peer, None).await
     }
 
     pub(super) async fn answer(
@@ -48,42 +47,27 @@ impl Pending {
         check_support()?;
         let theirs = sdp::read(offer)?;
         let peer = peer()?;
-        let remote = description_of("offer", offer);
-        peer.ask("setRemoteDescription", &[&remote]).await.map_err(|error| unusable(&error))?;
-        let answer = peer.ask("createAnswer", &[]).await.map_err(|error| unusable(&error))?;
-        Self::described(config, peer, &answer, Some((theirs, mid_of(offer)))).await
+        let answer = settled(peer.pc.answer(offer)).await.map_err(|error| unusable(&error))?;
+        Self::described(config, peer, Some((answer, theirs, mid_of(offer)))).await
     }
 
     async fn described(
         config: &WebConfig,
         peer: Rc<Peer>,
-        description: &JsValue,
-        theirs: Option<(Facts, String)>,
+        theirs: Option<(JsValue, Facts, String)>,
     ) -> Result<Self, LinkError> {
-        peer.ask("setLocalDescription", &[description]).await.map_err(|error| failed(&error))?;
-        // Servers may take their time; what they tell follows as candidates. The other end waits for an
-        // answer, so that goes with the first few: Chromium takes 0.1 s more for those of TCP alone.
-        let reports = &peer.reports;
-        let gathered = async {
-            while !reports.gathered.get() && reports.ended.borrow().is_none() {
-                if theirs.is_none() || reports.candidates.borrow().is_empty() {
-                    reports.changed.notified().await;
-                } else if runtime::timeout(ANSWER_AFTER, reports.changed.notified()).await.is_none() {
-                    break;
-                }
-            }
-        };
-        let _ = runtime::timeout(config.gather_for, gathered).await;
-        let sdp = get(&peer.pc, "localDescription").and_then(|local| get(&local, "sdp"));
-        let sdp = sdp.and_then(|sdp| sdp.as_string());
-        let description =
-            sdp.ok_or_else(|| LinkError::Failed("the browser has no description".to_owned()))?;
+        let answer = theirs.as_ref().map(|(answer, ..)| answer);
+        let described = peer.pc.describe(answer, millis(config.gather_for), millis(ANSWER_AFTER));
+        let described = settled(described).await.map_err(|error| failed(&error))?;
+        let description = described
+            .as_string()
+            .ok_or_else(|| LinkError::Failed("the browser has no description".to_owned()))?;
         // Those told of so far stand in it.
         peer.reports.candidates.borrow_mut().clear();
         let ours = sdp::read(&description)?;
         let offering = theirs.is_none();
         let (known, mid) = (OnceCell::new(), RefCell::default());
-        if let Some((theirs, their_mid)) = theirs {
+        if let Some((_, theirs, their_mid)) = theirs {
             let _ = known.set(theirs);
             mid.replace(their_mid);
         }
@@ -122,8 +106,7 @@ impl Pending {
         }
         let _ = self.theirs.set(theirs);
         self.mid.replace(mid_of(answer));
-        let remote = description_of("answer", answer);
-        let taken = peer.ask("setRemoteDescription", &[&remote]).await;
+        let taken = settled(peer.pc.take("answer", answer)).await;
         taken.map(drop).map_err(|error| unusable(&error))
     }
 
@@ -145,12 +128,8 @@ impl Pending {
         if !candidate.starts_with("candidate:") {
             return bad("not a candidate");
         }
-        let init = object([
-            ("candidate", candidate.into()),
-            ("sdpMid", self.mid.borrow().as_str().into()),
-            ("sdpMLineIndex", 0.into()),
-        ]);
-        peer.ask("addIceCandidate", &[&init]).await.map(drop).map_err(|error| unusable(&error))
+        let added = peer.pc.add_candidate(candidate, &self.mid.borrow());
+        settled(added).await.map(drop).map_err(|error| unusable(&error))
     }
 
     async fn next_event(&self) -> NegotiationEvent {
@@ -207,8 +186,8 @@ impl Negotiation for Pending {
     }
 }
 
-fn description_of(kind: &str, sdp: &str) -> JsValue {
-    object([("type", kind.into()), ("sdp", sdp.into())])
+fn millis(duration: Duration) -> u32 {
+    duration.as_millis() as u32
 }
 
 /// The name of the one media section of a description.

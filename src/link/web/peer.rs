@@ -6,13 +6,15 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
-use js_sys::Uint8Array;
+use js_sys::{Array, Promise, Uint8Array};
 use tokio::sync::Notify;
-use wasm_bindgen::JsValue;
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::WebConfig;
 use crate::link::LinkError;
-use crate::web::{self, Listener, call, get, object};
+use crate::web::{self, Listener};
 
 /// The label of the one channel of a link; its id is 0.
 const LABEL: &str = "everlink/1";
@@ -22,6 +24,8 @@ pub(super) const MAX_MESSAGE: usize = 256 * 1024;
 const MAX_CANDIDATES: usize = 64;
 /// Messages of lossy streams that may wait for `recv`; more are dropped.
 const MAX_LOSSY_IN: usize = 256;
+/// Reports from here on are of lossy streams.
+const LOSSY: u32 = 8;
 /// A frame counts as this much at least, as the window of a link has it.
 const LEAST_FRAME: usize = 512;
 
@@ -96,7 +100,6 @@ pub(super) struct Reports {
     /// The send buffer drained, or the link ended.
     pub(super) room: Notify,
     pub(super) open: Cell<bool>,
-    pub(super) gathered: Cell<bool>,
     /// The path beneath looks dead.
     pub(super) suspect: Cell<bool>,
     pub(super) ended: RefCell<Option<LinkError>>,
@@ -116,13 +119,34 @@ impl Reports {
         self.room.notify_one();
     }
 
-    fn handle_frame(&self, data: &JsValue) {
+    /// As `peer.js` has them.
+    fn handle(&self, report: u32, value: &JsValue) {
+        let text = || value.as_string().unwrap_or_default();
+        match report {
+            0 => self.handle_candidate(text()),
+            1 => self.handle_path(&text()),
+            2 => self.handle_connection(&text()),
+            // Ours are all agreed on beforehand. Whoever announces others is no everlink, or wants our
+            // memory.
+            3 => self.end(LinkError::Failed("the other end opened a channel that was not agreed on".to_owned())),
+            4 => {
+                self.open.set(true);
+                self.changed.notify_one();
+            }
+            5 => self.handle_frame(value.unchecked_ref()),
+            6 => self.room.notify_one(),
+            7 => self.end(LinkError::ClosedByPeer),
+            stream => self.handle_lossy((stream - LOSSY) as u16, value.unchecked_ref()),
+        }
+    }
+
+    fn handle_frame(&self, data: &Uint8Array) {
         let waiting = self.waiting.get();
         if waiting > self.most_waiting {
             // It sends more than it was told it may: the rest would fill the memory.
             return self.end(LinkError::Failed("the other end sent more than it was allowed".to_owned()));
         }
-        let frame = bytes_of(data);
+        let frame = Bytes::from(data.to_vec());
         self.waiting.set(waiting + frame.len().max(LEAST_FRAME));
         self.frames.borrow_mut().push_back(frame);
         self.changed.notify_one();
@@ -134,10 +158,10 @@ impl Reports {
         Some(frame)
     }
 
-    pub(super) fn handle_lossy(&self, stream: u16, data: &JsValue) {
+    fn handle_lossy(&self, stream: u16, data: &Uint8Array) {
         let mut lossy = self.lossy.borrow_mut();
         if lossy.len() < MAX_LOSSY_IN {
-            lossy.push_back((stream, bytes_of(data)));
+            lossy.push_back((stream, data.to_vec().into()));
             self.changed.notify_one();
         }
     }
@@ -146,11 +170,7 @@ impl Reports {
         self.lossy.borrow_mut().pop_front()
     }
 
-    fn handle_candidate(&self, event: &JsValue) {
-        let candidate = get(event, "candidate").and_then(|candidate| get(&candidate, "candidate"));
-        let candidate = candidate.and_then(|candidate| candidate.as_string());
-        // Without one, or with an empty one, it is the end of them.
-        let Some(candidate) = candidate.filter(|candidate| !candidate.is_empty()) else { return };
+    fn handle_candidate(&self, candidate: String) {
         let mut candidates = self.candidates.borrow_mut();
         if candidates.len() < MAX_CANDIDATES {
             candidates.push_back(candidate);
@@ -182,20 +202,55 @@ impl Reports {
     }
 }
 
-/// The bytes of a message. Text, which no everlink sends, counts as its bytes.
-fn bytes_of(data: &JsValue) -> Bytes {
-    match data.as_string() {
-        Some(text) => text.into_bytes().into(),
-        None => Uint8Array::new(data).to_vec().into(),
-    }
+#[wasm_bindgen(module = "/src/link/web/peer.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = addServer)]
+    fn add_server(servers: &Array, urls: &Array, username: &str, credential: &str);
+
+    #[wasm_bindgen(js_name = Peer)]
+    pub(super) type Pc;
+    #[wasm_bindgen(constructor, catch, js_class = "Peer")]
+    fn new(
+        servers: &Array,
+        relay_only: bool,
+        label: &str,
+        low: u32,
+        tell: &Closure<dyn FnMut(u32, JsValue)>,
+    ) -> Result<Pc, JsValue>;
+    #[wasm_bindgen(method, getter, js_class = "Peer")]
+    fn channel(this: &Pc) -> DataChannel;
+    #[wasm_bindgen(method, js_class = "Peer")]
+    pub(super) fn answer(this: &Pc, offer: &str) -> Promise;
+    #[wasm_bindgen(method, js_class = "Peer")]
+    pub(super) fn take(this: &Pc, kind: &str, sdp: &str) -> Promise;
+    #[wasm_bindgen(method, js_class = "Peer")]
+    pub(super) fn describe(this: &Pc, answer: Option<&JsValue>, patience: u32, pause: u32) -> Promise;
+    #[wasm_bindgen(method, js_class = "Peer", js_name = addCandidate)]
+    pub(super) fn add_candidate(this: &Pc, candidate: &str, mid: &str) -> Promise;
+    #[wasm_bindgen(method, js_class = "Peer", js_name = openLossy)]
+    pub(super) fn open_lossy(this: &Pc, stream: u16, ordered: bool, max_retransmits: u16);
+    #[wasm_bindgen(method, js_class = "Peer", js_name = sendLossy)]
+    pub(super) fn send_lossy(this: &Pc, stream: u16, data: &[u8]);
+    #[wasm_bindgen(method, js_class = "Peer", js_name = closeLossy)]
+    pub(super) fn close_lossy(this: &Pc, stream: u16);
+    #[wasm_bindgen(method, js_class = "Peer")]
+    fn close(this: &Pc);
+
+    pub(super) type DataChannel;
+    /// Lends the browser our memory for the call, in which it copies what it needs.
+    #[wasm_bindgen(method, catch)]
+    pub(super) fn send(this: &DataChannel, data: &[u8]) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, getter, js_name = bufferedAmount)]
+    pub(super) fn buffered_amount(this: &DataChannel) -> f64;
 }
 
 /// A peer connection with its main channel. Closed when dropped.
 pub(super) struct Peer {
-    pub(super) pc: JsValue,
-    pub(super) channel: JsValue,
+    pub(super) pc: Pc,
+    pub(super) channel: DataChannel,
     pub(super) reports: Rc<Reports>,
-    listeners: RefCell<Vec<Listener>>,
+    /// What the connection reports goes through this until it is closed.
+    _tell: Closure<dyn FnMut(u32, JsValue)>,
     closed: Cell<bool>,
     /// Closed because the page was left, and nobody was told.
     hung_up: Cell<bool>,
@@ -207,22 +262,22 @@ impl Peer {
             return Err(LinkError::Closed);
         }
         check_support()?;
-        let pc = web::construct("RTCPeerConnection", &[&configuration(config)])
-            .map_err(|error| LinkError::Failed(format!("no peer connection: {}", web::problem(&error))))?;
-        // From here on an error closes it.
-        let peer = OnlyPc(pc);
-        let init = channel_init(0);
-        web::set(&init, "ordered", &true.into());
-        let channel = open_channel(&peer.0, LABEL, &init).map_err(|error| failed(&error))?;
-        web::set(&channel, "bufferedAmountLowThreshold", &(config.send_buffer / 2).into());
         let most_waiting = 2 * (config.receive_window as usize + MAX_MESSAGE);
         let reports = Rc::new(Reports { most_waiting, ..Reports::default() });
-        let listeners = listen(&peer.0, &channel, &reports).map_err(|error| failed(&error))?;
+        let told = reports.clone();
+        let tell = Closure::new(move |report: u32, value: JsValue| told.handle(report, &value));
+        let servers = Array::new();
+        for server in &config.ice_servers {
+            let urls = server.urls.iter().map(|url| JsValue::from_str(url)).collect();
+            add_server(&servers, &urls, &server.username, &server.credential);
+        }
+        let pc = Pc::new(&servers, config.relay_only, LABEL, config.send_buffer / 2, &tell)
+            .map_err(|error| LinkError::Failed(format!("no peer connection: {}", web::problem(&error))))?;
         let peer = Rc::new(Self {
-            pc: peer.into_inner(),
-            channel,
+            channel: pc.channel(),
+            pc,
             reports,
-            listeners: RefCell::new(listeners),
+            _tell: tell,
             closed: Cell::new(false),
             hung_up: Cell::new(false),
         });
@@ -230,11 +285,6 @@ impl Peer {
         peers.retain(|peer| peer.strong_count() > 0);
         peers.push(Rc::downgrade(&peer));
         Ok(peer)
-    }
-
-    /// Calls a method of the peer connection that gives a promise.
-    pub(super) async fn ask(&self, method: &str, args: &[&JsValue]) -> Result<JsValue, JsValue> {
-        web::settled(call(&self.pc, method, args)).await
     }
 
     /// Whether this end closed it.
@@ -252,10 +302,7 @@ impl Peer {
     }
 
     fn release(&self) {
-        // First, as closing tells of itself.
-        drop(self.listeners.take());
-        let _ = call(&self.channel, "close", &[]);
-        let _ = call(&self.pc, "close", &[]);
+        self.pc.close();
     }
 
     /// Whether it is closed, and nobody was told so yet.
@@ -292,92 +339,6 @@ pub(super) fn check_support() -> Result<(), LinkError> {
                 .to_owned(),
         )),
     }
-}
-
-/// A peer connection that is closed unless it is taken out.
-struct OnlyPc(JsValue);
-
-impl OnlyPc {
-    fn into_inner(mut self) -> JsValue {
-        std::mem::replace(&mut self.0, JsValue::UNDEFINED)
-    }
-}
-
-impl Drop for OnlyPc {
-    fn drop(&mut self) {
-        if !self.0.is_undefined() {
-            let _ = call(&self.0, "close", &[]);
-        }
-    }
-}
-
-/// What a channel is made with that both ends know by its number.
-pub(super) fn channel_init(id: u16) -> JsValue {
-    object([("negotiated", true.into()), ("id", id.into())])
-}
-
-pub(super) fn open_channel(pc: &JsValue, label: &str, init: &JsValue) -> Result<JsValue, JsValue> {
-    let channel = call(pc, "createDataChannel", &[&label.into(), init])?;
-    web::set(&channel, "binaryType", &"arraybuffer".into());
-    Ok(channel)
-}
-
-/// Hears everything from the beginning: a message may come with the opening.
-fn listen(pc: &JsValue, channel: &JsValue, reports: &Rc<Reports>) -> Result<Vec<Listener>, JsValue> {
-    let on = |target: &JsValue, event, heard: fn(&Reports, &JsValue, &JsValue)| {
-        let (reports, of) = (reports.clone(), target.clone());
-        Listener::new(target, event, move |event| heard(&reports, &of, &event))
-    };
-    Ok(vec![
-        on(pc, "icecandidate", |reports, _, event| reports.handle_candidate(event))?,
-        on(pc, "icegatheringstatechange", |reports, pc, _| {
-            if text(pc, "iceGatheringState") == "complete" {
-                reports.gathered.set(true);
-                reports.changed.notify_one();
-            }
-        })?,
-        on(pc, "iceconnectionstatechange", |reports, pc, _| {
-            reports.handle_path(&text(pc, "iceConnectionState"));
-        })?,
-        on(pc, "connectionstatechange", |reports, pc, _| {
-            reports.handle_connection(&text(pc, "connectionState"));
-        })?,
-        // Ours are all agreed on beforehand. Whoever announces others is no everlink, or wants our
-        // memory.
-        on(pc, "datachannel", |reports, _, _| {
-            let breach = "the other end opened a channel that was not agreed on";
-            reports.end(LinkError::Failed(breach.to_owned()));
-        })?,
-        on(channel, "open", |reports, _, _| {
-            reports.open.set(true);
-            reports.changed.notify_one();
-        })?,
-        on(channel, "message", |reports, _, event| {
-            if let Some(data) = get(event, "data") {
-                reports.handle_frame(&data);
-            }
-        })?,
-        on(channel, "bufferedamountlow", |reports, _, _| reports.room.notify_one())?,
-        on(channel, "close", |reports, _, _| reports.end(LinkError::ClosedByPeer))?,
-    ])
-}
-
-fn text(of: &JsValue, name: &str) -> String {
-    get(of, name).and_then(|value| value.as_string()).unwrap_or_default()
-}
-
-fn configuration(config: &WebConfig) -> JsValue {
-    let servers = config.ice_servers.iter().map(|server| {
-        let urls = web::array(server.urls.iter().map(|url| url.into()));
-        let server_object = object([("urls", urls)]);
-        if !server.username.is_empty() || !server.credential.is_empty() {
-            web::set(&server_object, "username", &JsValue::from_str(&server.username));
-            web::set(&server_object, "credential", &JsValue::from_str(&server.credential));
-        }
-        server_object
-    });
-    let policy = if config.relay_only { "relay" } else { "all" };
-    object([("iceServers", web::array(servers)), ("iceTransportPolicy", policy.into())])
 }
 
 pub(super) fn failed(error: &JsValue) -> LinkError {

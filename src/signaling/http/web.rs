@@ -1,22 +1,55 @@
-//! Requests by the `fetch` of a browser or of Node.
+//! Requests by the `fetch` of a browser or of Node. What talks to it is `fetch.js`.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use js_sys::Uint8Array;
-use wasm_bindgen::JsValue;
+use futures_core::Stream;
+use js_sys::{Array, Promise, Uint8Array};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::JsFuture;
 
-use super::{Address, Ask, Reply};
-use crate::web::{self, call, get, object, settled};
+use super::{Address, Ask, Chunk, Reply};
+use crate::web::{self, settled};
+
+#[wasm_bindgen(module = "/src/signaling/http/fetch.js")]
+extern "C" {
+    type Url;
+    fn address(text: &str) -> Option<Url>;
+    #[wasm_bindgen(method, getter)]
+    fn href(this: &Url) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn protocol(this: &Url) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn username(this: &Url) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn password(this: &Url) -> String;
+
+    type Exchange;
+    #[wasm_bindgen(constructor)]
+    fn new() -> Exchange;
+    #[wasm_bindgen(method)]
+    fn send(this: &Exchange, method: &str, url: &str, headers: &Array, body: Option<Vec<u8>>) -> Promise;
+    #[wasm_bindgen(method, getter)]
+    fn status(this: &Exchange) -> u16;
+    #[wasm_bindgen(method, getter, js_name = statusText)]
+    fn status_text(this: &Exchange) -> String;
+    #[wasm_bindgen(method)]
+    fn header(this: &Exchange, name: &str) -> Option<String>;
+    #[wasm_bindgen(method)]
+    fn read(this: &Exchange) -> Promise;
+    #[wasm_bindgen(method)]
+    fn end(this: &Exchange);
+}
 
 impl Address {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let url = web::construct("URL", &[&text.into()]).map_err(|_| "it is no URL".to_owned())?;
-        let part = |name| get(&url, name).and_then(|part| part.as_string()).unwrap_or_default();
-        let has = |name| !part(name).is_empty();
+        let url = address(text).ok_or_else(|| "it is no URL".to_owned())?;
         Ok(Self {
-            text: part("href"),
-            is_http: matches!(&*part("protocol"), "http:" | "https:"),
+            text: url.href(),
+            is_http: matches!(&*url.protocol(), "http:" | "https:"),
             has_query: text.contains(['?', '#']),
-            has_user: has("username") || has("password"),
+            has_user: !url.username().is_empty() || !url.password().is_empty(),
         })
     }
 }
@@ -37,73 +70,47 @@ impl Carrier {
 
     /// Asks, and gives the answer as soon as it begins. Whatever fails says why.
     pub(super) async fn send(&self, ask: Ask<'_>) -> Result<Reply, String> {
-        if web::global("fetch").is_none() {
-            return Err("there is no fetch where this runs".to_owned());
-        }
-        let abort = Abort(web::construct("AbortController", &[]).map_err(|error| web::problem(&error))?);
-        let headers = object([]);
-        for (name, value) in ask.headers {
-            web::set(&headers, name, &value.into());
-        }
-        let options = object([
-            ("method", ask.method.into()),
-            ("headers", headers),
-            ("cache", "no-store".into()),
-            ("credentials", "omit".into()),
-            // A signature covers the path: elsewhere it is worth nothing.
-            ("redirect", "manual".into()),
-            ("referrerPolicy", "no-referrer".into()),
-        ]);
-        if let Some(signal) = get(&abort.0, "signal") {
-            web::set(&options, "signal", &signal);
-        }
-        if !ask.body.is_empty() {
-            web::set(&options, "body", &Uint8Array::from(&ask.body[..]));
-        }
-        let fetched = call(&js_sys::global(), "fetch", &[&ask.url.into(), &options]);
-        // A browser does not tell a page whether the server was away or did not allow the page.
-        let response = settled(fetched).await.map_err(|error| web::problem(&error))?;
-        let header = |name: &str| {
-            let headers = get(&response, "headers")?;
-            call(&headers, "get", &[&name.into()]).ok()?.as_string()
-        };
-        let status = get(&response, "status").and_then(|status| status.as_f64()).unwrap_or(0.0) as u16;
-        let status_text = match status {
-            // All that a page learns of one that is not followed.
-            0 => "a redirection".to_owned(),
-            _ => {
-                let text = get(&response, "statusText").and_then(|text| text.as_string());
-                format!("{status} {}", text.unwrap_or_default()).trim_end().to_owned()
-            }
-        };
-        let (protocol, content_type) = (header("everlink-protocol"), header("content-type"));
-        let retry_after = header("retry-after");
-        // Absent where there is nothing to read.
-        let reader = get(&response, "body").and_then(|body| call(&body, "getReader", &[]).ok());
-        let chunks = futures_util::stream::unfold(reader.map(|reader| (reader, abort)), |source| async {
-            let (reader, abort) = source?;
-            match read(&reader).await {
-                Ok(Some(chunk)) => Some((Ok(chunk), Some((reader, abort)))),
-                Ok(None) => None,
-                Err(error) => Some((Err(web::problem(&error)), None)),
-            }
-        });
-        Ok(Reply { status, status_text, protocol, content_type, retry_after, chunks: Box::pin(chunks) })
+        let body = Body { exchange: Exchange::new(), next: None };
+        let exchange = &body.exchange;
+        let headers = ask.headers.iter().map(|(name, value)| Array::of2(&(*name).into(), &value.into()));
+        let content = (!ask.body.is_empty()).then_some(ask.body);
+        let begun = settled(exchange.send(ask.method, &ask.url, &headers.collect(), content)).await;
+        begun.map_err(|error| web::problem(&error))?;
+        Ok(Reply {
+            status: exchange.status(),
+            status_text: exchange.status_text(),
+            protocol: exchange.header("everlink-protocol"),
+            content_type: exchange.header("content-type"),
+            retry_after: exchange.header("retry-after"),
+            chunks: Box::pin(body),
+        })
     }
 }
 
-/// The next piece of a body, or its end.
-async fn read(reader: &JsValue) -> Result<Option<Bytes>, JsValue> {
-    let read = settled(call(reader, "read", &[])).await?;
-    let piece = get(&read, "value");
-    Ok(piece.map(|piece| Bytes::from(Uint8Array::new(&piece).to_vec())))
+/// The body of an answer. Dropped, it ends the request, however far that came.
+struct Body {
+    exchange: Exchange,
+    next: Option<JsFuture>,
 }
 
-/// Ends a request with its last holder, however far it came.
-struct Abort(JsValue);
+impl Stream for Body {
+    type Item = Chunk;
 
-impl Drop for Abort {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let Self { exchange, next } = &mut *self;
+        let reading = next.get_or_insert_with(|| settled(exchange.read()));
+        let read = ready!(Pin::new(reading).poll(cx));
+        *next = None;
+        Poll::Ready(match read {
+            Ok(piece) if piece.is_undefined() => None,
+            Ok(piece) => Some(Ok(Bytes::from(Uint8Array::new(&piece).to_vec()))),
+            Err(error) => Some(Err(web::problem(&error))),
+        })
+    }
+}
+
+impl Drop for Body {
     fn drop(&mut self) {
-        let _ = call(&self.0, "abort", &[]);
+        self.exchange.end();
     }
 }
