@@ -44,6 +44,8 @@ pub struct ConnectionConfig {
     pub expect_peer: Option<PublicKey>,
     /// The access token of a private service that asks for one when it is found by name.
     pub token: Option<String>,
+    /// The version of the protocol. Another one is for tests: see `testkit::speak`.
+    pub(crate) version: u16,
 }
 
 impl Default for ConnectionConfig {
@@ -61,6 +63,7 @@ impl Default for ConnectionConfig {
             max_channels: 256,
             expect_peer: None,
             token: None,
+            version: crate::durable::core::VERSION,
         }
     }
 }

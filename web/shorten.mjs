@@ -8,17 +8,26 @@ const [, , glueFile, ...modules] = process.argv;
 let glue = readFileSync(glueFile, 'utf8');
 const given = new Map();
 
-/** The short name for what is `written` in the glue, where `replacement` takes its place. */
-function shortened(written, replacement = (short) => short, pattern = new RegExp(`${written.replace(/[.$]/g, '\\$&')}(?![\\w$])`, 'g')) {
-    if (given.has(written)) return given.get(written);
+/** The short name of something, and whether it is new. */
+function named(what) {
+    if (given.has(what)) return [given.get(what), false];
     const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
     const count = given.size;
     // With `$`, none is a word of the language.
-    const short = (count < 52 ? '' : `${letters[Math.floor(count / 52) - 1]}$`) + letters[count % 52];
+    given.set(what, (count < 52 ? '' : `${letters[Math.floor(count / 52) - 1]}$`) + letters[count % 52]);
+    return [given.get(what), true];
+}
+
+function replace(written, by) {
     const before = glue;
-    glue = glue.replace(pattern, () => replacement(short));
+    glue = glue.replace(written, () => by);
     if (glue === before) throw new Error(`the glue does not know ${written}`);
-    given.set(written, short);
+}
+
+/** The short name that `written` becomes in the glue. */
+function shortened(written, prefix = '') {
+    const [short, isNew] = named(written);
+    if (isNew) replace(new RegExp(`${written.replace(/[.$]/g, '\\$&')}(?![\\w$])`, 'g'), prefix + short);
     return short;
 }
 
@@ -28,13 +37,17 @@ const anew = new Map();
 /** What wasm-bindgen calls the module of its own functions. */
 const OWN = './everlink_bg.js';
 
-/** The names of an import. What comes from a snippet as it is comes by way of the glue, like the rest. */
-function imported(from, name) {
-    if (!from.startsWith('./')) return [from, anew.get(name)];
-    if (from === OWN) return ['a', shortened(name)];
-    const [, snippet] = glue.match(new RegExp(`"${from}": (import\\d+),`)) ?? [];
-    const start = 'const import0 = {';
-    return ['a', shortened(`${from} ${name}`, (short) => `${start} ${short}: ${snippet}.${name},`, start)];
+/** An import by short names. What comes from a snippet as it is comes from the glue like the rest. */
+function imported(module, name) {
+    if (!module.startsWith('./')) return [module, anew.get(name)];
+    if (module === OWN) return ['a', shortened(name)];
+    const [short, isNew] = named(`${module} ${name}`);
+    if (isNew) {
+        const [entry, snippet] = glue.match(new RegExp(`"${module}": (import\\d+),`)) ?? [];
+        replace(entry, '');
+        replace('const import0 = {', `const import0 = { ${short}: ${snippet}.${name},`);
+    }
+    return ['a', short];
 }
 
 for (const module of modules) {
@@ -54,8 +67,7 @@ for (const module of modules) {
         const shared = [];
         for (let entry = 0; entry < entries; entry++) {
             if (id === 2) {
-                const [from, name] = imported(reader.text(), reader.text());
-                parts.push(text(from), text(name), reader.description());
+                parts.push(...imported(reader.text(), reader.text()).map(text), reader.description());
             } else {
                 const name = reader.text();
                 const at = reader.at;
@@ -67,7 +79,7 @@ for (const module of modules) {
                 }
                 // Not all that is exported is used.
                 const used = given.has(`wasm.${name}`) || glue.includes(`wasm.${name}`);
-                parts.push(text(used ? shortened(`wasm.${name}`, (short) => `wasm.${short}`) : name), reader.bytes.subarray(at, reader.at));
+                parts.push(text(used ? shortened(`wasm.${name}`, 'wasm.') : name), reader.bytes.subarray(at, reader.at));
             }
         }
         // In a row, they compress.
@@ -80,6 +92,5 @@ for (const module of modules) {
     }
     writeFileSync(module, Buffer.concat(sections));
 }
-// The functions of snippets are among those of the glue.
-glue = glue.replace(`"${OWN}"`, 'a').replace(/^ *"\.\/snippets\/.*": import\d+,\n/gm, '');
+replace(`"${OWN}"`, 'a');
 writeFileSync(glueFile, glue);

@@ -66,10 +66,13 @@ export function section(id, ...parts) {
     return Buffer.concat([Buffer.from([id]), number(body.length), body]);
 }
 
-/** What stands behind an instruction, by its code: numbers (how many), bytes, a list, or what something is called by. */
+/**
+ * What stands behind an instruction, by its code: numbers (how many), bytes, a list, then what may be written otherwise, and
+ * how many numbers after that.
+ */
 const OPERANDS = {
     ...Object.fromEntries([0x02, 0x03, 0x04, 0x0c, 0x0d, 0x20, 0x21, 0x22, 0x3f, 0x40, 0x41, 0x42, 0xd0].map((code) => [code, { numbers: 1 }])),
-    ...Object.fromEntries(Array.from({ length: 0x17 }, (_, at) => [0x28 + at, { numbers: 2 }])),
+    ...Object.fromEntries(Array.from({ length: 0x17 }, (_, at) => [0x28 + at, { name: 'alignment', after: 1 }])),
     0x0e: { list: 1 }, 0x1c: { list: 0 },
     0x10: { name: 'function' }, 0xd2: { name: 'function' }, 0x11: { numbers: 1, name: 'table' },
     0x23: { name: 'global' }, 0x24: { name: 'global' }, 0x25: { name: 'table' }, 0x26: { name: 'table' },
@@ -83,10 +86,10 @@ const MORE_OPERANDS = {
 const isBare = (code) => [0x00, 0x01, 0x05, 0x0b, 0x0f, 0x1a, 0x1b, 0xd1].includes(code) || (code >= 0x45 && code <= 0xc4);
 
 /**
- * A function's body with other numbers for what it mentions: `changed(kind, number)` gives the one to write for each
- * `function`, `global` and `table`. `seen(code, at)` hears of each instruction and where its operands are.
+ * A function's body with other numbers in it: `changed(kind, number, code)` gives the one to write for each `function`,
+ * `global`, `table` and `alignment`.
  */
-export function renumbered(body, changed, seen = () => {}) {
+export function renumbered(body, changed) {
     const reader = new Reader(body);
     reader.at = 0;
     for (let groups = reader.number(); groups > 0; groups--) {
@@ -101,37 +104,28 @@ export function renumbered(body, changed, seen = () => {}) {
         const operands = more === undefined ? (OPERANDS[code] ?? (isBare(code) && {})) : MORE_OPERANDS[more];
         // What is not known must not be taken for what has nothing behind it.
         if (!operands) throw new Error(`an instruction ${code.toString(16)} ${more ?? ''}`);
-        seen(code, reader.at);
         for (let left = operands.numbers ?? 0; left > 0; left--) reader.number();
         reader.take(operands.bytes ?? 0);
         if (operands.list !== undefined) for (let left = reader.number() + operands.list; left > 0; left--) reader.number();
         if (operands.name) {
             const from = reader.at;
             const before = reader.number();
-            const after = changed(operands.name, before);
+            const after = changed(operands.name, before, code);
             if (after !== before) {
                 parts.push(body.subarray(copied, from), number(after));
                 copied = reader.at;
             }
         }
+        for (let left = operands.after ?? 0; left > 0; left--) reader.number();
     }
     return Buffer.concat([...parts, body.subarray(copied)]);
 }
 
-/** As which power of two the alignment of each load and store is told; their codes begin at 0x28. */
+/** The loads and stores, from 0x28 on, and as which power of two the alignment of each is told. */
 const ALIGNMENTS = [2, 3, 2, 3, 0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 2, 3, 2, 3, 0, 1, 0, 1, 2];
 
 /**
- * A function's body with the natural alignment told for each load and store. It is a hint that has no meaning to engines,
- * and what is told alike compresses better.
+ * A function with the natural alignment told for each load and store. It is a hint that has no meaning to engines, and
+ * what is told alike compresses better.
  */
-export function aligned(body) {
-    const copy = Buffer.from(body);
-    renumbered(copy, (_, at) => at, (code, at) => {
-        const alignment = ALIGNMENTS[code - 0x28];
-        if (alignment === undefined) return;
-        if (copy[at] > 3) throw new Error('more than one memory');
-        copy[at] = alignment;
-    });
-    return copy;
-}
+export const aligned = (body) => renumbered(body, (kind, number, code) => (kind === 'alignment' ? ALIGNMENTS[code - 0x28] : number));

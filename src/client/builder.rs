@@ -1,7 +1,7 @@
 //! How a client is put together.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
@@ -83,7 +83,7 @@ impl ClientBuilder {
         let seed = self.seed.unwrap_or_else(|| u64::from_be_bytes(runtime::random()));
         let subscription = Subscription::new(caller.clone(), seed);
         let inner = Inner {
-            resuming: self.resuming,
+            resuming: Mutex::new(self.resuming),
             identity: self.identity,
             caller,
             transport,

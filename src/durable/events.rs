@@ -286,6 +286,14 @@ pub enum ServiceEvent {
     Connection(SessionId),
     /// A session ended for good.
     Disconnection(SessionId),
+    /// A peer was refused for good, as it speaks another version of the protocol: `error` names both
+    /// versions. The peer is told the same, and does not try again.
+    Refused {
+        /// Its key, as its answer to the offer was signed.
+        peer: crate::identity::PublicKey,
+        /// Why.
+        error: DialError,
+    },
     /// The lease was renewed in place.
     TtlRefreshed {
         /// When it ends now.

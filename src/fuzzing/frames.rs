@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::identity;
+use crate::durable::core::VERSION;
 use crate::durable::core::fuzzing::{Decoder, Frame, Hello, Refuse, Welcome, put_frame};
 use crate::identity::{Domain, Identity};
 use crate::link::Binding;
@@ -31,22 +32,22 @@ pub fn frames(data: &[u8]) {
             }
             let signature = dialer.sign(Domain::Hello, &[&BINDING.0, &text]);
             text.extend_from_slice(&signature.0);
-            if let Ok(hello) = Hello::decode(&text.into(), BINDING, me) {
+            if let Ok(hello) = Hello::decode(VERSION, &text.into(), BINDING, me) {
                 let Hello { session, nonce, incarnation, terms, .. } = &hello;
                 let (_, body) =
-                    Hello::encode(dialer, me, *session, None, *nonce, *incarnation, BINDING, terms);
-                let again = Hello::decode(&body, BINDING, me).expect("what we encode");
+                    Hello::encode(VERSION, dialer, me, *session, None, *nonce, *incarnation, BINDING, terms);
+                let again = Hello::decode(VERSION, &body, BINDING, me).expect("what we encode");
                 assert_eq!(again, Hello { proof: None, ..hello });
             }
         }
         2 => {
             let body = signed(host, Domain::Welcome, &[&BINDING.0, HELLO, rest]);
-            if let Ok(welcome) = Welcome::decode(&body, BINDING, HELLO, me) {
-                let frame = welcome.encode(host, BINDING, HELLO).freeze();
+            if let Ok(welcome) = Welcome::decode(VERSION, &body, BINDING, HELLO, me) {
+                let frame = welcome.encode(VERSION, host, BINDING, HELLO).freeze();
                 let Ok(Some(Frame::Welcome(body))) = Decoder::new(frame).frame() else {
                     panic!("what we encode is no WELCOME")
                 };
-                assert_eq!(Welcome::decode(&body, BINDING, HELLO, me), Ok(welcome));
+                assert_eq!(Welcome::decode(VERSION, &body, BINDING, HELLO, me), Ok(welcome));
             }
         }
         3 => {
@@ -62,8 +63,8 @@ pub fn frames(data: &[u8]) {
         }
         _ => {
             let body = Bytes::copy_from_slice(rest);
-            assert!(Hello::decode(&body, BINDING, me).is_err(), "nobody signed it");
-            assert!(Welcome::decode(&body, BINDING, HELLO, me).is_err(), "nobody signed it");
+            assert!(Hello::decode(VERSION, &body, BINDING, me).is_err(), "nobody signed it");
+            assert!(Welcome::decode(VERSION, &body, BINDING, HELLO, me).is_err(), "nobody signed it");
             assert!(Refuse::decode(&body, BINDING, HELLO, me).is_err(), "nobody signed it");
         }
     }

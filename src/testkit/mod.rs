@@ -5,6 +5,7 @@
 //! | your application, in virtual time, without a socket | [`MemoryNetwork`] and [`MemorySignaling`](crate::signaling::MemorySignaling) |
 //! | links that end under you | [`Cuttable`] around any transport |
 //! | real WebRTC over a bad network | `UdpProxy` around a transport (native) |
+//! | a peer of a release to come | [`speak`] in its settings |
 //! | that nothing was lost, doubled or reordered | [`History`] at both ends, then [`check`] |
 //!
 //! Everything is seeded: a run that failed is repeated by its seed, as far as the clock allows. In
@@ -68,9 +69,11 @@ mod cuttable;
 mod history;
 #[cfg(not(target_arch = "wasm32"))]
 mod proxy;
+mod version;
 
 pub use self::cuttable::Cuttable;
 pub use self::history::{Counts, Happened, History, Log, LogError, Verdict, Violation, ViolationKind, check};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::proxy::{Faults, ProxiedTransport, ProxyStats, UdpProxy, Way};
+pub use self::version::speak;
 pub use crate::link::memory::{MemoryConfig, MemoryNetwork, MemoryTransport};

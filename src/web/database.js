@@ -29,6 +29,8 @@ export function open(name, version, store) {
             clearTimeout(timer);
             const { error } = request;
             if (error.name === 'VersionError') versionOf(name).then((found) => reject(failure('Newer', found)));
+            // All that some browsers say of a full disk at this place.
+            else if (error.name === 'UnknownError') reject(failure(error.name, `${error.message}; the disk may be full`));
             else reject(denied(error));
         };
         request.onsuccess = () => {

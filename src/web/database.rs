@@ -39,6 +39,8 @@ impl From<JsValue> for DatabaseError {
             "QuotaExceededError" => Self::Full(what),
             "SecurityError" | "NotAllowedError" => Self::Denied(what),
             "InvalidStateError" => Self::Closed(what),
+            // As Chromium tells of a disk that gets full in the middle of a write.
+            "UnknownError" if what.contains("NO_SPACE") => Self::Full(what),
             _ => Self::Failed(what),
         }
     }

@@ -51,6 +51,31 @@ fn long_lines_and_many_lines_come_whole_and_in_order() {
 }
 
 #[test]
+fn sides_of_different_releases_part_and_both_are_told_why() {
+    let world = World::new();
+    let (_server, url) = world.serve(&[]);
+    // The newer side is the host, and then the peer.
+    let sides: [(&[&str], &[&str], [&str; 2]); 2] =
+        [(&["--speak", "7"], &[], ["7", "2"]), (&[], &["--speak", "7"], ["2", "7"])];
+    for (host, peer, [at_host, at_peer]) in sides {
+        let host = [&["expose", "alice/chat@1.0.0", "--server", &url, "--json"], host].concat();
+        let host = world.start(&host);
+        let json = |line: String| serde_json::from_str::<serde_json::Value>(&line).expect(&line);
+        let uuid = json(host.line())["uuid"].as_str().unwrap().to_owned();
+        let peer = world.run(&[&["connect", &uuid, "--server", &url], peer].concat(), b"hello\n");
+        let words = |theirs: &str, ours: &str| {
+            format!("the peer speaks protocol versions {theirs}, this side {ours}: update the older side")
+        };
+        peer.expect_failure(1, &[&words(at_host, at_peer)]);
+        let refused = json(host.line());
+        assert_eq!(refused["event"], "refused");
+        assert_eq!(refused["error"], words(at_peer, at_host).as_str());
+        host.until("it is in the log", |host| host.stderr().contains(&words(at_peer, at_host)));
+        assert!(host.terminate().stdout.is_empty(), "it is no session, and is not tried again");
+    }
+}
+
+#[test]
 fn programs_read_json() {
     let world = World::new();
     let server = world.start(&["serve", "--listen", "127.0.0.1:0", "--json"]);

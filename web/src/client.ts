@@ -29,7 +29,10 @@ export interface IndexedDbOptions {
     indexedDb: string;
     /** The most bytes of records, which take as much memory. Default 64 MiB. */
     maxBytes?: number;
-    /** What to do where IndexedDB is not to be had (private windows of some browsers). Default: an error. */
+    /**
+     * What to do where IndexedDB is not to be had: in private windows of some browsers, or on a full disk. Default: an
+     * error. What an earlier page left in the store then waits there.
+     */
     otherwise?: 'memory';
 }
 
@@ -69,8 +72,7 @@ export class Client {
             throw new ArgumentError({ code: 'bad-option', message: 'a client needs the option `signaling`' });
         }
         await (options.store === undefined ? load() : loadWith('store'));
-        const [store, kept] = await opened(options.store);
-        const identity = options.identity ?? (kept ? await Identity.load(kept) : await Identity.generate());
+        const [store, identity] = await opened(options);
         const signaling = String(options.signaling);
         const raw = guard(() => new RawClient(identity.raw, signaling, check.ice(options.iceServers ?? []), store));
         return new Client(raw, identity);
@@ -119,8 +121,8 @@ export class Client {
      * @throws {@link ServiceError}, {@link SignalingError}, {@link StoreError}, {@link ArgumentError}
      */
     async exposeService({ signal, ...options }: ServiceOptions): Promise<DurableService> {
-        await loadWith('host');
         const numbers = check.service(options);
+        await loadWith('host');
         const exposed = run<RawService>((cancelled) => this.raw.exposeService(options, numbers, cancelled), signal);
         return new DurableService(await exposed);
     }
@@ -162,20 +164,24 @@ function connecting(target: Target, options: ConnectionOptions): [object, Float6
     return [{ ...options, uuid: undefined, ...target }, check.connection(options)];
 }
 
-/** The store, and the name of the identity beside it. */
-async function opened(store: ClientOptions['store']): Promise<[RawStore | undefined, string | undefined]> {
-    if (store === undefined) return [undefined, undefined];
-    if (store === 'memory') return [RawStore.memory(), undefined];
+/** The store, and whose sessions are in it. */
+async function opened({ store, identity }: ClientOptions): Promise<[RawStore | undefined, Identity]> {
+    const other = async () => identity ?? (await Identity.generate());
+    if (store === undefined) return [undefined, await other()];
+    if (store === 'memory') return [RawStore.memory(), await other()];
     if (typeof store?.indexedDb !== 'string') {
         const message = "the option `store` must be 'memory' or { indexedDb: NAME }";
         throw new ArgumentError({ code: 'bad-option', message });
     }
+    let raw: RawStore | undefined;
     try {
-        const raw = await run<RawStore>(() => RawStore.indexedDb(store.indexedDb, store.maxBytes));
-        return [raw, store.indexedDb];
+        raw = await run<RawStore>(() => RawStore.indexedDb(store.indexedDb, store.maxBytes));
+        return [raw, identity ?? (await Identity.load(store.indexedDb))];
     } catch (error) {
-        const absent = error instanceof EverlinkError && /^(no-indexeddb|not-accessible)$/.test(error.code);
-        if (store.otherwise === 'memory' && absent) return [RawStore.memory(), undefined];
+        // Whoever tries again shall find it free.
+        raw?.free();
+        const absent = error instanceof EverlinkError && /^(no-indexeddb|not-accessible|full|failed)$/.test(error.code);
+        if (store.otherwise === 'memory' && absent) return [RawStore.memory(), await other()];
         throw error;
     }
 }

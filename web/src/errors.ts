@@ -113,7 +113,7 @@ export class ReceiveError extends EverlinkError {
     override name = 'ReceiveError';
 }
 
-/** Sessions cannot be read or written: `full`, `locked`, `not-accessible`, `corrupt`, `newer`, `failed`. */
+/** Sessions cannot be read or written: `full` (the disk, what the browser allows the site, or `maxBytes`), `locked`, `not-accessible`, `corrupt`, `newer`, `failed`. */
 export class StoreError extends EverlinkError {
     override name = 'StoreError';
 }

@@ -83,6 +83,8 @@ export type ServiceEvent =
     /** A new session, to be had from `accept`. */
     | { readonly type: 'connection'; readonly id: string }
     | { readonly type: 'disconnection'; readonly id: string }
+    /** A peer, by its key, was refused for good: it speaks another version of the protocol (`version`). It is told the same. */
+    | { readonly type: 'refused'; readonly peer: string; readonly error: ErrorInfo }
     | { readonly type: 'ttl-refreshed'; readonly expiresAt: number }
     /** Something failed; it is retried unless `closed` follows. */
     | { readonly type: 'error'; readonly context: string; readonly message: string }

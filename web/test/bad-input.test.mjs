@@ -2,9 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { chromium } from 'playwright-core';
-
-import { browser, directory, host, instrument, open, pages, profile, scoped, signaling } from './harness.mjs';
+import { browser, directory, host, launchIn, open, pages, profile, scoped, signaling } from './harness.mjs';
 
 const settings = { timeout: 120_000 };
 
@@ -34,13 +32,7 @@ test('a private window keeps sessions as long as it lives', settings, scoped(asy
     const server = await signaling(scope);
     const { uuid } = await host(scope, server, '--echo');
     const origin = await pages(scope);
-    const launched = await chromium.launchPersistentContext(directory(scope), {
-        executablePath: '/usr/bin/chromium', permissions: ['camera', 'microphone'],
-        args: ['--incognito', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--allow-loopback-in-peer-connection'],
-    });
-    scope.add(() => launched.close());
-    await launched.addInitScript(instrument);
-    const page = await open(launched, origin);
+    const page = await open(await launchIn(scope, directory(scope), ['--incognito']), origin);
     await page.evaluate(([server, uuid]) => resume(server, uuid), [server, uuid]);
     const id = await page.evaluate(async () => {
         await (await channel.send('before')).acked();

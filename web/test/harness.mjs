@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 import { chromium } from 'playwright-core';
+import puppeteer from 'puppeteer-core';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 export const web = join(here, '..');
@@ -170,12 +171,49 @@ export async function browser(scope, more = []) {
     return launched;
 }
 
+/** Headless Chromium with its profile in this directory; `more` are flags beside. Gives its only context. */
+export async function launchIn(scope, directory, more = []) {
+    const context = await chromium.launchPersistentContext(directory, {
+        executablePath: '/usr/bin/chromium', permissions: ['camera', 'microphone'], args: [...flags, ...more],
+    });
+    await context.addInitScript(instrument);
+    scope.add(() => context.close());
+    return context;
+}
+
 /** A profile of its own in a browser. */
 export async function profile(scope, launched) {
     const context = await launched.newContext({ permissions: ['camera', 'microphone'] });
     await context.addInitScript(instrument);
     scope.add(() => context.close());
     return context;
+}
+
+/**
+ * Headless Chromium that hides, slows, freezes and keeps pages as it does for people: Playwright has it show all of them
+ * and keep none. Opens pages by Puppeteer's interface.
+ */
+export async function plain(scope, origin) {
+    const launched = await puppeteer.launch({
+        browser: 'chrome', executablePath: '/usr/bin/chromium', headless: true, userDataDir: directory(scope), args: flags,
+        ignoreDefaultArgs: [
+            '--disable-background-timer-throttling', '--disable-backgrounding-occluded-windows', '--disable-renderer-backgrounding',
+        ],
+    });
+    scope.add(() => launched.close());
+    await launched.defaultBrowserContext().overridePermissions(origin, ['camera', 'microphone']);
+    return {
+        async open() {
+            const page = await launched.newPage();
+            page.on('pageerror', (error) => console.error('page:', error.message));
+            await page.evaluateOnNewDocument(instrument);
+            await page.goto(`${origin}/`);
+            await ready(page);
+            return page;
+        },
+        /** Puts another tab before all others. */
+        hide: async () => (await launched.newPage()).bringToFront(),
+    };
 }
 
 /** A page with the package and the helpers of `page.js`. */

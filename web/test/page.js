@@ -120,3 +120,66 @@ export async function sendStored(from, to) {
         await globalThis.note(block);
     }
 }
+
+const filler = { name: 'filler', database: undefined, filling: undefined, stop: false };
+
+const settled = (request, anew = () => {}) =>
+    new Promise((resolve, reject) => {
+        request.onupgradeneeded = () => anew(request.result);
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+    });
+
+/** Writes random bytes, which nobody compresses; gives the name of the error, if it is one. */
+async function put(size) {
+    try {
+        filler.database ??= await settled(indexedDB.open(filler.name, 1), (database) => {
+            database.createObjectStore('bytes', { autoIncrement: true });
+        });
+        const transaction = filler.database.transaction('bytes', 'readwrite');
+        const done = new Promise((resolve) => {
+            transaction.onabort = () => resolve(transaction.error?.name ?? 'aborted');
+            transaction.oncomplete = () => resolve();
+        });
+        const bytes = new Uint8Array(size);
+        for (let at = 0; at < size; at += 65_536) crypto.getRandomValues(bytes.subarray(at, at + 65_536));
+        transaction.objectStore('bytes').put(bytes);
+        return await done;
+    } catch (error) {
+        // Firefox ends a database that met the bound.
+        filler.database?.close();
+        filler.database = undefined;
+        return error.name;
+    }
+}
+
+/**
+ * Takes all that the browser allows this site, to the last byte, by another database; and goes on taking what becomes free
+ * as databases are put in order. Gives what the browser said of the largest piece that there was no room for.
+ */
+export async function fillStorage() {
+    const { promise, resolve } = Promise.withResolvers();
+    filler.stop = false;
+    filler.filling = (async () => {
+        while (!filler.stop) {
+            let first;
+            for (let size = 1 << 20; size >= 1; size >>= 2) {
+                let error;
+                while (!filler.stop && !(error = await put(size))) continue;
+                first ??= error;
+            }
+            resolve(first);
+            await sleep(100);
+        }
+    })();
+    return promise;
+}
+
+/** Gives it back. */
+export async function emptyStorage() {
+    filler.stop = true;
+    await filler.filling;
+    filler.database?.close();
+    filler.database = undefined;
+    await settled(indexedDB.deleteDatabase(filler.name));
+}

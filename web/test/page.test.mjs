@@ -150,6 +150,33 @@ test('two tabs with one identity', settings, scoped(async (scope) => {
     void native;
 }));
 
+test('a client that was shut down has let go of its store', settings, scoped(async (scope) => {
+    const server = await signaling(scope);
+    const { uuid } = await host(scope, server, '--echo');
+    const page = await open(await profile(scope, await browser(scope)), await pages(scope));
+    const ids = await page.evaluate(async ([server, uuid]) => {
+        const ids = new Set();
+        // Nothing is done for the collector of garbage here: all of it is still referred to.
+        const about = [];
+        for (let life = 0; life < 3; life++) {
+            await resume(server, uuid);
+            await (await channel.send('again')).acked();
+            ids.add(connection.id);
+            about.push(client, connection, channel);
+            await client.shutdown();
+        }
+        // So has one that did not come about.
+        const { load } = everlink.Identity;
+        everlink.Identity.load = () => Promise.reject(new Error('no'));
+        await resume(server, uuid).catch(({ message }) => ids.add(message));
+        everlink.Identity.load = load;
+        await resume(server, uuid);
+        ids.add(connection.id);
+        return [...ids];
+    }, [server, uuid]);
+    assert.deepEqual([ids.length, ids[1]], [2, 'no']);
+}));
+
 test('text and bytes, small and 5 MiB, and a lossy channel', settings, scoped(async (scope) => {
     const server = await signaling(scope);
     const { uuid } = await host(scope, server, '--echo');

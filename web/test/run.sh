@@ -30,10 +30,12 @@ tarball=$(cd .. && npm pack --silent --pack-destination test/build)
 tar xf "build/$tarball" -C build/node_modules/everlink --strip-components=1
 
 files=("$@")
-[ ${#files[@]} -gt 0 ] || files=(judge.test.mjs native.test.mjs page.test.mjs leaving.test.mjs package.test.mjs bad-input.test.mjs try.test.mjs tutorial.test.mjs room.test.mjs rust-app.test.mjs firefox.test.mjs)
+[ ${#files[@]} -gt 0 ] || files=(judge.test.mjs native.test.mjs page.test.mjs leaving.test.mjs kept.test.mjs bridge.test.mjs versions.test.mjs quota.test.mjs package.test.mjs bad-input.test.mjs try.test.mjs tutorial.test.mjs room.test.mjs rust-app.test.mjs firefox.test.mjs)
 failed=0
 for file in "${files[@]}"; do
     run=(timeout 400 node --test "$file")
+    # What it mounts goes with it, however it ends.
+    [ "$file" = quota.test.mjs ] && run=(timeout 400 unshare --mount node --test "$file")
     if [ "$file" = firefox.test.mjs ]; then
         space=everlink-$$
         ip netns add "$space"

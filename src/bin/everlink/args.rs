@@ -9,7 +9,7 @@ use everlink::link::IceServer;
 use everlink::link::webrtc::{WebRtcConfig, WebRtcTransport};
 use everlink::signaling::{HttpSignaling, ServiceFqn, Username};
 use everlink::store::FileStore;
-use everlink::testkit::Cuttable;
+use everlink::testkit::{Cuttable, speak};
 use everlink::tutorial::TutorialLink;
 use everlink::{Client, ConnectionConfig, Identity, PublicKey, QueueConfig, Target};
 
@@ -378,6 +378,9 @@ pub struct Network {
     pub server: HttpSignaling,
     #[command(flatten)]
     pub links: Links,
+    /// For tests: speak this version of the protocol, as another release does.
+    #[arg(long, hide = true)]
+    pub speak: Option<u16>,
 }
 
 /// How to reach the other side.
@@ -401,11 +404,19 @@ impl Reach {
         config.queue = QueueConfig::lossless();
         config.expect_peer = self.peer;
         config.token.clone_from(&self.token);
+        self.network.prepare(&mut config);
         config
     }
 }
 
 impl Network {
+    /// Puts into a connection's settings what is asked of all of them.
+    pub fn prepare(&self, config: &mut ConnectionConfig) {
+        if let Some(version) = self.speak {
+            speak(config, version);
+        }
+    }
+
     /// A client that reaches others so, and keeps its sessions in the store if there is one.
     pub fn client(&self, identity: Identity, store: Option<FileStore>) -> Client {
         let builder =

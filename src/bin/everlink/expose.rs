@@ -55,27 +55,29 @@ pub async fn run(args: Expose, output: Output) -> Result<(), Failure> {
             Some(ended) = sessions.join_next() => ended.unwrap_or(Ok(())),
             Some(event) = events.next() => {
                 let told = match event {
+                    // People are told by the log.
+                    ServiceEvent::Refused { peer, error } => {
+                        Some((json!({ "event": "refused", "peer": peer, "error": error.to_string() }), None))
+                    }
                     ServiceEvent::Error { message, .. } => {
                         last_error.get_or_insert(message);
                         None
                     }
                     ServiceEvent::TookOver => Some((
-                        "took_over",
-                        "this service was taken over from another running host with the same identity, or an earlier run",
+                        json!({ "event": "took_over", "uuid": info.uuid }),
+                        Some("this service was taken over from another running host with the same identity, or an earlier run"),
                     )),
                     ServiceEvent::Displaced => {
                         let what = "another running host with the same identity took this service over; run only one of them";
                         last_error = Some(what.to_owned());
-                        Some(("displaced", what))
+                        Some((json!({ "event": "displaced", "uuid": info.uuid }), Some(what)))
                     }
                     _ => None,
                 };
                 match told {
-                    Some((name, _)) if output.json => {
-                        tokio::task::block_in_place(|| output.event(json!({ "event": name, "uuid": info.uuid })))
-                    }
+                    Some((program, _)) if output.json => tokio::task::block_in_place(|| output.event(program)),
                     Some((_, words)) => {
-                        complain(words);
+                        words.into_iter().for_each(complain);
                         Ok(())
                     }
                     None => Ok(()),

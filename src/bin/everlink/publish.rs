@@ -33,6 +33,7 @@ pub async fn publish(
     let mut config = ServiceConfig::new(user, service);
     config.token = args.token;
     config.connection.queue = QueueConfig::lossless();
+    args.network.prepare(&mut config.connection);
     settings(&mut config);
     let client = args.network.client(identity, store);
     let service = client.expose_service(config).await?;

@@ -12,7 +12,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::wire::{self, Decoder, VERSION, put_varint};
+use super::wire::{self, Decoder, put_varint};
 use crate::error::Misbehaviour;
 use crate::identity::{Domain, Identity, PublicKey, Signature};
 use crate::link::Binding;
@@ -179,6 +179,7 @@ impl Hello {
     /// The frame, signed for the link with this binding.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn encode(
+        version: u16,
         identity: &Identity,
         to: PublicKey,
         session: SessionId,
@@ -189,7 +190,7 @@ impl Hello {
         terms: &Terms,
     ) -> (BytesMut, Bytes) {
         let mut body = BytesMut::with_capacity(256 + terms.cursors.len() * 32);
-        body.put_u16(VERSION);
+        body.put_u16(version);
         body.put_slice(identity.public_key().as_bytes());
         body.put_slice(to.as_bytes());
         body.put_slice(&session.0);
@@ -211,13 +212,14 @@ impl Hello {
     }
 
     /// Parses a HELLO and checks that it is signed by the key it names, for this link and for `me`.
-    /// A foreign version is told by `Err(None)`.
+    /// Another version than `version` is told by `Err(None)`.
     pub(crate) fn decode(
+        version: u16,
         body: &Bytes,
         binding: Binding,
         me: PublicKey,
     ) -> Result<Self, Option<Misbehaviour>> {
-        let (text, signature) = Self::versioned(body)?;
+        let (text, signature) = Self::versioned(version, body)?;
         let mut rest = Decoder::new(text.clone());
         let hello = (|| {
             // Looked at already; but with a signature cut off it may not be there at all.
@@ -244,8 +246,13 @@ impl Hello {
         Ok(hello)
     }
 
-    fn versioned(body: &Bytes) -> Result<(Bytes, Signature), Option<Misbehaviour>> {
-        if Decoder::new(body.clone()).u16()? != VERSION {
+    /// The version that a HELLO is of, whatever follows.
+    pub(crate) fn version(body: &Bytes) -> Result<u16, Misbehaviour> {
+        Decoder::new(body.clone()).u16()
+    }
+
+    fn versioned(version: u16, body: &Bytes) -> Result<(Bytes, Signature), Option<Misbehaviour>> {
+        if Self::version(body)? != version {
             return Err(None);
         }
         Ok(signed(body)?)
@@ -260,9 +267,15 @@ impl Hello {
 
 impl Welcome {
     /// The frame, signed over the link and the HELLO it answers.
-    pub(crate) fn encode(&self, identity: &Identity, binding: Binding, hello: &[u8]) -> BytesMut {
+    pub(crate) fn encode(
+        &self,
+        version: u16,
+        identity: &Identity,
+        binding: Binding,
+        hello: &[u8],
+    ) -> BytesMut {
         let mut body = BytesMut::with_capacity(192 + self.terms.cursors.len() * 32);
-        body.put_u16(VERSION);
+        body.put_u16(version);
         body.put_slice(&self.session.0);
         body.put_u8(u8::from(self.resumed) | u8::from(self.took_over) << 1);
         body.put_slice(&self.secret.0);
@@ -276,6 +289,7 @@ impl Welcome {
 
     /// Parses a WELCOME and checks that `host` signed it, for this link and this HELLO.
     pub(crate) fn decode(
+        version: u16,
         body: &Bytes,
         binding: Binding,
         hello: &[u8],
@@ -286,7 +300,7 @@ impl Welcome {
             return Err(Misbehaviour::BadSignature);
         }
         let mut rest = Decoder::new(text.clone());
-        if rest.u16()? != VERSION {
+        if rest.u16()? != version {
             return Err(Misbehaviour::OutOfPlace);
         }
         let session = SessionId(rest.array()?);

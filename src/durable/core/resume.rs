@@ -58,6 +58,7 @@ impl Session {
         let terms = self.terms(info.receive_window);
         let secret = self.secret.as_ref();
         let (frame, hello) = Hello::encode(
+            self.config.version,
             &self.identity,
             peer,
             self.id,
@@ -104,7 +105,7 @@ impl Session {
             secret: self.secret.clone().expect("an acceptor is made with a secret"),
             terms: self.terms(info.receive_window),
         };
-        let frame = welcome.encode(&self.identity, info.binding, body);
+        let frame = welcome.encode(self.config.version, &self.identity, info.binding, body);
         if let Some(path) = &mut self.path {
             path.control = frame;
             path.received = charge(received);
@@ -149,7 +150,7 @@ impl Session {
             return Err(Misbehaviour::OutOfPlace);
         };
         let peer = self.peer.ok_or(Misbehaviour::OutOfPlace)?;
-        let welcome = Welcome::decode(body, info.binding, hello, peer)?;
+        let welcome = Welcome::decode(self.config.version, body, info.binding, hello, peer)?;
         let known = self.secret.is_some();
         if welcome.session != self.id || (known && !welcome.resumed) {
             return Err(Misbehaviour::OutOfPlace);
@@ -191,7 +192,7 @@ impl Session {
         match refuse.code {
             RefuseCode::Closed => self.finish(CloseReason::Peer),
             RefuseCode::Version => {
-                let error = DialError::Version { ours: wire::VERSION, theirs: refuse.text };
+                let error = DialError::Version { ours: self.config.version, theirs: refuse.text };
                 self.finish(CloseReason::Refused(error));
             }
             RefuseCode::Displaced => self.finish(CloseReason::Displaced),

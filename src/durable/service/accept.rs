@@ -12,13 +12,13 @@ use crate::config::ConnectionConfig;
 use crate::durable::connection::DurableConnection;
 use crate::durable::core::{
     Decision, Decoder, Frame, Hello, Known, NetworkChange, Refuse, RefuseCode, SavedSession, Session,
-    SessionId, SessionSecret, VERSION, after, decide, session_prefix,
+    SessionId, SessionSecret, after, decide, session_prefix,
 };
 use crate::durable::driver::Adoption;
 use crate::durable::events::ServiceEvent;
 use crate::durable::resuming::Resuming;
 use crate::durable::shared::Shared;
-use crate::error::{CloseReason, Misbehaviour};
+use crate::error::{CloseReason, DialError, Misbehaviour};
 use crate::identity::{Identity, PublicKey};
 use crate::link::{Link, LinkEvent};
 use crate::runtime::{self, Futures, Instant};
@@ -139,10 +139,10 @@ impl Acceptor {
             Ok(hello) => hello,
             Err(misbehaviour) => return self.blame(link, &misbehaviour),
         };
-        let hello = match Hello::decode(&body, binding, me) {
+        let hello = match Hello::decode(self.config.version, &body, binding, me) {
             Ok(hello) if hello.key == peer => hello,
             Ok(_) => return self.blame(link, &Misbehaviour::BadSignature),
-            Err(None) => return self.refuse(link, &body, RefuseCode::Version, &VERSION.to_string()),
+            Err(None) => return self.refuse_version(link, &body, peer),
             Err(Some(misbehaviour)) => return self.blame(link, &misbehaviour),
         };
         let known = self.known(hello.session);
@@ -296,14 +296,18 @@ impl Acceptor {
         self.hang_up(link);
     }
 
+    /// The peer speaks another version: it is told ours, and the application of both.
+    fn refuse_version(&mut self, link: Arc<dyn Link>, hello: &bytes::Bytes, peer: PublicKey) {
+        let ours = self.config.version;
+        let theirs = Hello::version(hello).map_or_else(|_| String::new(), |theirs| theirs.to_string());
+        let error = DialError::Version { ours, theirs };
+        tracing::warn!(%peer, %error, "a peer was refused");
+        self.shared.events.publish(ServiceEvent::Refused { peer, error });
+        self.refuse(link, hello, RefuseCode::Version, &ours.to_string());
+    }
+
     fn refuse(&mut self, link: Arc<dyn Link>, hello: &[u8], code: RefuseCode, text: &str) {
-        match code {
-            RefuseCode::Version => tracing::warn!(
-                spoken = text,
-                "a peer that speaks another version of the protocol was refused: update the older side"
-            ),
-            _ => tracing::debug!(?code, text, "a peer was refused"),
-        }
+        tracing::debug!(?code, text, "a peer was refused");
         let refuse = Refuse { code, text: text.to_owned() };
         let frame = refuse.encode(&self.identity, link.binding(), hello);
         self.refusing.push(Box::pin(async move {

@@ -222,7 +222,7 @@ impl TutorialRoom {
         check(&config)?;
         let service = config.service.clone().unwrap_or_else(random_service);
         let key = Bytes::from(format!("everlink tutorial room {} {user}/{service}", client.public_key()));
-        let store = client.store().cloned().map(|store| (store, key));
+        let store = client.store().map(|store| (store, key));
         let record = match &store {
             Some((store, key)) => read(&**store, key)?,
             None => None,

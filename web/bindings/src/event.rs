@@ -139,6 +139,9 @@ pub(crate) fn service(happened: ServiceEvent) -> JsValue {
         }
         ServiceEvent::Connection(id) => event("connection", &[("id", text(&id))]),
         ServiceEvent::Disconnection(id) => event("disconnection", &[("id", text(&id))]),
+        ServiceEvent::Refused { peer, error } => {
+            event("refused", &[("peer", text(&peer)), ("error", dial(&error))])
+        }
         ServiceEvent::TtlRefreshed { expires_at } => {
             event("ttl-refreshed", &[("expiresAt", number(expires_at))])
         }

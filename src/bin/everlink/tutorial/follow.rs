@@ -34,7 +34,7 @@ pub async fn run(args: TutorialFollow, output: Output) -> Result<(), Failure> {
     // Asked first, as it knows at once; joining would wait for the server to come.
     server.probe().await?;
     let server_url = server.url().to_owned();
-    let network = Network { server, links: args.links };
+    let network = Network { server, links: args.links, speak: None };
     let (client, links) = network.cuttable(identity, store);
 
     let mut config = JoinConfig::default();

@@ -47,6 +47,7 @@ pub async fn run(args: TutorialHost, output: Output) -> Result<(), Failure> {
     config.public = args.public;
     config.content = Some(Arc::new(content.clone()));
     config.conflicts = args.strategy.into();
+    args.network.prepare(&mut config.connection);
     let (client, links) = args.network.cuttable(identity, store);
     let room = tokio::select! {
         room = TutorialRoom::open(&client, user, config) => room?,

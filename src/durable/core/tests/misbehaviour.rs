@@ -271,15 +271,17 @@ fn a_handshake_that_is_not_the_hosts_for_this_link_is_not_believed() {
     let forgeries: Vec<(&str, Forge)> = vec![
         ("signed by another key", |_, id, binding, hello| {
             let stranger = Identity::from_secret([77; 32]);
-            welcome_by(id, |welcome| welcome.encode(&stranger, binding, hello).freeze())
+            welcome_by(id, |welcome| welcome.encode(VERSION, &stranger, binding, hello).freeze())
         }),
         ("for another link", |pair, id, _, hello| {
             welcome_by(id, |welcome| {
-                welcome.encode(pair.identity(Acceptor), Binding([5; 32]), hello).freeze()
+                welcome.encode(VERSION, pair.identity(Acceptor), Binding([5; 32]), hello).freeze()
             })
         }),
         ("for another HELLO", |pair, id, binding, _| {
-            welcome_by(id, |welcome| welcome.encode(pair.identity(Acceptor), binding, b"another").freeze())
+            welcome_by(id, |welcome| {
+                welcome.encode(VERSION, pair.identity(Acceptor), binding, b"another").freeze()
+            })
         }),
         ("a forged refusal", |_, _, binding, hello| {
             let refuse = Refuse { code: RefuseCode::Closed, text: "go away".into() };
@@ -325,9 +327,18 @@ fn hello_of(
     binding: Binding,
 ) -> Hello {
     let terms = Terms { link_window: 1 << 20, max_message: 1 << 20, max_half: 0, cursors: vec![] };
-    let (_, body) =
-        Hello::encode(who, to.public_key(), id, secret, [3; 16], Incarnation([1; 16]), binding, &terms);
-    Hello::decode(&body, binding, to.public_key()).expect("it is good")
+    let (_, body) = Hello::encode(
+        VERSION,
+        who,
+        to.public_key(),
+        id,
+        secret,
+        [3; 16],
+        Incarnation([1; 16]),
+        binding,
+        &terms,
+    );
+    Hello::decode(VERSION, &body, binding, to.public_key()).expect("it is good")
 }
 
 #[test]
@@ -362,6 +373,7 @@ fn a_session_is_resumed_by_its_key_with_its_secret_over_this_link_alone() {
     // Replayed on another link, or to another host, its signature is worthless.
     let terms = Terms::default();
     let (_, body) = Hello::encode(
+        VERSION,
         &alice,
         host.public_key(),
         id,
@@ -372,8 +384,8 @@ fn a_session_is_resumed_by_its_key_with_its_secret_over_this_link_alone() {
         &terms,
     );
     let bad = Err(Some(Misbehaviour::BadSignature));
-    assert_eq!(Hello::decode(&body, Binding([5; 32]), host.public_key()), bad);
-    assert_eq!(Hello::decode(&body, binding, bob.public_key()), bad);
+    assert_eq!(Hello::decode(VERSION, &body, Binding([5; 32]), host.public_key()), bad);
+    assert_eq!(Hello::decode(VERSION, &body, binding, bob.public_key()), bad);
 }
 
 #[test]
@@ -390,9 +402,18 @@ fn terms_that_claim_what_never_was_are_found_out() {
     ] {
         let terms = Terms { link_window: 0, max_message: u64::MAX, max_half: 1, cursors: vec![cursor] };
         let info = pair.info(link);
-        let (_, body) =
-            Hello::encode(&alice, host.public_key(), id, None, [3; 16], incarnation, info.binding, &terms);
-        let hello = Hello::decode(&body, info.binding, host.public_key()).expect("it is good");
+        let (_, body) = Hello::encode(
+            VERSION,
+            &alice,
+            host.public_key(),
+            id,
+            None,
+            [3; 16],
+            incarnation,
+            info.binding,
+            &terms,
+        );
+        let hello = Hello::decode(VERSION, &body, info.binding, host.public_key()).expect("it is good");
         let now = pair.now;
         let adopted = pair.session(Acceptor).handle_adopted(now, link, info, &hello, &body, 100, true);
         assert!(matches!(adopted, Err(Misbehaviour::AckOfUnsent(_))), "{cursor:?}");
@@ -487,7 +508,7 @@ fn a_hello_of_any_length_is_refused_and_never_panics() {
     for length in 2..400 {
         let mut body = vec![0; length];
         body[..2].copy_from_slice(&VERSION.to_be_bytes());
-        let refused = Hello::decode(&body.into(), Binding([5; 32]), host.public_key());
+        let refused = Hello::decode(VERSION, &body.into(), Binding([5; 32]), host.public_key());
         assert!(matches!(refused, Err(Some(_))), "{length} bytes: {refused:?}");
     }
 }

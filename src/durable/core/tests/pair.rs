@@ -541,8 +541,8 @@ impl Pair {
         let info = self.info(id);
         let length = packet.len();
         let Ok(Some(Frame::Hello(body))) = Decoder::new(packet).frame() else { panic!("no HELLO first") };
-        let hello =
-            Hello::decode(&body, info.binding, self.identities[1].public_key()).expect("a good HELLO");
+        let hello = Hello::decode(VERSION, &body, info.binding, self.identities[1].public_key())
+            .expect("a good HELLO");
         let known = self.acceptor.session.as_ref().filter(|session| session.id() == hello.session);
         let known = known.and_then(Session::known);
         let now = self.now;

@@ -128,17 +128,18 @@ fn vectors() -> Value {
     let (host, peer) = (Identity::from_secret([7; 32]), Identity::from_secret([8; 32]));
     let hello = |secret: Option<&SessionSecret>, terms: &Terms| {
         let (frame, body) =
-            Hello::encode(&peer, host.public_key(), ID, secret, NONCE, INCARNATION, BINDING, terms);
+            Hello::encode(VERSION, &peer, host.public_key(), ID, secret, NONCE, INCARNATION, BINDING, terms);
         let signed = body.slice(..body.len() - 64);
         let digest = Domain::Hello.digest(&[&BINDING.0, &signed]);
         (json!({ "hex": hex(&frame), "digest": hex(&digest) }), body)
     };
     let (first, body) = hello(None, &terms(vec![]));
     let (again, _) = hello(Some(&secret()), &terms(vec![cursor()]));
-    let proof = hex(&Hello::decode(&hello(Some(&secret()), &terms(vec![])).1, BINDING, host.public_key())
-        .unwrap()
-        .proof
-        .unwrap());
+    let proof =
+        hex(&Hello::decode(VERSION, &hello(Some(&secret()), &terms(vec![])).1, BINDING, host.public_key())
+            .unwrap()
+            .proof
+            .unwrap());
     let welcome = Welcome {
         session: ID,
         resumed: false,
@@ -146,7 +147,7 @@ fn vectors() -> Value {
         secret: secret(),
         terms: terms(vec![cursor()]),
     };
-    let welcome = welcome.encode(&host, BINDING, &body);
+    let welcome = welcome.encode(VERSION, &host, BINDING, &body);
     let refusals: Vec<_> = [
         (RefuseCode::Version, "1"),
         (RefuseCode::UnknownSession, "the session is not known here"),

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::*;
-use crate::durable::core::{Incarnation, Terms};
+use crate::durable::core::{Incarnation, Terms, VERSION};
 use crate::durable::events::{ConnectionState, Events};
 use crate::link::memory::{MemoryNetwork, MemoryTransport};
 use crate::link::{Binding, LinkError, NegotiationEvent, Transport as _};
@@ -100,7 +100,7 @@ impl Host {
 
 fn hello(from: &Identity, to: &Identity, id: SessionId, binding: Binding) -> (BytesMut, bytes::Bytes) {
     let terms = Terms { link_window: 1 << 20, max_message: 1 << 20, max_half: 0, cursors: vec![] };
-    Hello::encode(from, to.public_key(), id, None, [7; 16], Incarnation([1; 16]), binding, &terms)
+    Hello::encode(VERSION, from, to.public_key(), id, None, [7; 16], Incarnation([1; 16]), binding, &terms)
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,6 +193,9 @@ async fn a_foreign_version_is_told_ours() {
     link.send(frame).await.unwrap();
     assert_eq!(host.refusal(&link, &body).await, RefuseCode::Version);
     assert!(host.accepted.try_recv().is_err());
+    let error = DialError::Version { ours: VERSION, theirs: (VERSION + 1).to_string() };
+    let told = Some(ServiceEvent::Refused { peer: key(3).public_key(), error });
+    assert_eq!(host.events.next().await, told, "the application is told, too");
 }
 
 #[tokio::test(start_paused = true)]

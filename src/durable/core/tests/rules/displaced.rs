@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::durable::core::tests::pair::End;
-use crate::durable::core::{Decision, Known, RefuseCode, Session, decide};
+use crate::durable::core::{Decision, Known, RefuseCode, Session, VERSION, decide};
 use crate::durable::events::ConnectionEvent;
 use crate::error::CloseReason;
 
@@ -100,8 +100,9 @@ fn only_who_proves_the_secret_learns_that_it_was_displaced() {
     let says = |secret: &SessionSecret, incarnation: u8| {
         let incarnation = Incarnation([incarnation; 16]);
         let terms = Terms::default();
-        let (_, body) = Hello::encode(peer, host, id, Some(secret), [0; 16], incarnation, binding, &terms);
-        decide(&Hello::decode(&body, binding, host).unwrap(), binding, Some(&known), true)
+        let (_, body) =
+            Hello::encode(VERSION, peer, host, id, Some(secret), [0; 16], incarnation, binding, &terms);
+        decide(&Hello::decode(VERSION, &body, binding, host).unwrap(), binding, Some(&known), true)
     };
     assert!(matches!(says(&secret, 5), Decision::Refuse(RefuseCode::Displaced, _)));
     assert!(matches!(says(&wrong, 5), Decision::Refuse(RefuseCode::Rejected, _)));
