@@ -12,7 +12,7 @@ import { join } from 'node:path';
 
 import { Reader, number, renumbered, section, text } from './wasm.mjs';
 
-/** The entries of each part: exports, and the types whose functions only the part calls. */
+/** The entries of each part: exports, and the types whose functions only the part calls; and JavaScript that only it calls. */
 const PARTS = {
     // Exposing services. A room is one.
     host: {
@@ -23,6 +23,7 @@ const PARTS = {
     store: {
         exports: /^((__wbg_)?rawstore_|rawidentity_loadOrCreate)/,
         types: /store::indexed_db|store::memory|web::database|resuming::InStore|RawStore|load_or_create/,
+        snippets: /\/web\/database\.js$/,
     },
 };
 
@@ -216,16 +217,37 @@ writeFileSync(file, Buffer.concat([magic, ...sections.map(({ id, whole }) => {
     return whole;
 })]));
 
-// The glue calls what is exported by one name for all modules.
-writeFileSync(glueFile, `${readFileSync(glueFile, 'utf8')}
+// The glue calls what is exported by one name for all modules, and takes what only a part calls when the part is loaded.
+let glue = readFileSync(glueFile, 'utf8');
+const alongside = {};
+for (const [part, { snippets }] of Object.entries(PARTS)) {
+    if (whole || !snippets) continue;
+    const takes = new Map();
+    glue = glue.replace(/^import (\{ .* \}|\* as (\w+)) from ['"](.*)['"];?$/gm, (line, names, name, from) => {
+        if (!snippets.test(from)) return line;
+        takes.set(from, [...(takes.get(from) ?? []), `(${name ?? names} = module);`]);
+        // What the first module is given of it is nothing, which it does not call.
+        return `let ${name ? `${name} = {}` : names.slice(2, -2)};`;
+    });
+    const taken = [...takes].map(([from, lines]) => `import('${from}').then((module) => { ${lines.join(' ')} })`);
+    if (taken.length > 0) alongside[part] = `    ${part}: () => Promise.all([${taken.join(', ')}]),\n`;
+}
+writeFileSync(glueFile, `${glue}
+const alongside = {
+${Object.values(alongside).join('')}};
+
 /** Adds a part to the module that is loaded. */
-export async function loadPart(source) {
-    const { instance } = await __wbg_load(await source, { ...__wbg_get_imports(), '${fits}': wasmInstance.exports });
+export async function loadPart(part, source) {
+    const [from] = await Promise.all([source, alongside[part]?.()]);
+    const { instance } = await __wbg_load(from, { ...__wbg_get_imports(), '${fits}': wasmInstance.exports });
     wasm = { ...wasm, ...instance.exports };
 }
 `);
 const types = join(directory, 'everlink.d.ts');
-writeFileSync(types, `${readFileSync(types, 'utf8')}\n/** Adds a part to the module that is loaded. */\nexport function loadPart(source: Response | BufferSource | WebAssembly.Module | Promise<Response>): Promise<void>;\n`);
+writeFileSync(types, `${readFileSync(types, 'utf8')}
+/** Adds a part to the module that is loaded. */
+export function loadPart(part: string, source: Response | BufferSource | WebAssembly.Module): Promise<void>;
+`);
 for (const part of Object.keys(PARTS)) {
     const own = [...functions.keys()].filter((index) => partOf.get(index) === part);
     console.log(`   ${part}: ${own.length} functions, ${own.reduce((sum, index) => sum + functions[index].body.length, 0)} bytes`);
