@@ -27,6 +27,9 @@ const PARTS = {
     },
 };
 
+/** Up to how many bytes a function is copied into a part that calls it. */
+const SHORT = 40;
+
 const [, , directory, whole] = process.argv;
 const file = join(directory, 'everlink_bg.wasm');
 const glueFile = join(directory, 'everlink.js');
@@ -163,6 +166,14 @@ function segments(elements, renumber) {
 
 for (const part of Object.keys(PARTS)) {
     const own = [...functions.keys()].filter((index) => partOf.get(index) === part);
+    // What is as short as the way to it is there twice.
+    const seen = new Set(own);
+    for (const index of own) {
+        for (const called of functions[index].calls) {
+            if (!seen.has(called) && functions[called].body?.length <= SHORT) own.push(called);
+            seen.add(called);
+        }
+    }
     const imports = [];
     const add = (module, name, description) => imports.push(Buffer.concat([text(module), text(name), description]));
     const known = { function: new Map(), global: new Map(), table: new Map() };
@@ -184,7 +195,8 @@ for (const part of Object.keys(PARTS)) {
     };
     // The tables as they are numbered in the first module.
     tables.forEach((_, index) => mention('table', index));
-    for (const index of own) for (const called of functions[index].calls) if (partOf.get(called) !== part) mention('function', called);
+    const isOwn = new Set(own);
+    for (const index of own) for (const called of functions[index].calls) if (!isOwn.has(called)) mention('function', called);
     for (const index of own) known.function.set(index, known.function.size);
     const bodies = own.map((index) => renumbered(functions[index].body, mention));
     add(fits, share(2, 0), Buffer.concat([Buffer.from([2]), sections.find(({ id }) => id === 5).content.subarray(1)]));
