@@ -12,7 +12,7 @@ import { join } from 'node:path';
 
 import { Reader, number, renumbered, section, text } from './wasm.mjs';
 
-/** The entries of each part: exports, and the types whose functions only the part calls. */
+/** The entries of each part: exports, and the types whose functions only the part calls; and JavaScript that only it calls. */
 const PARTS = {
     // Exposing services. A room is one.
     host: {
@@ -23,8 +23,12 @@ const PARTS = {
     store: {
         exports: /^((__wbg_)?rawstore_|rawidentity_loadOrCreate)/,
         types: /store::indexed_db|store::memory|web::database|resuming::InStore|RawStore|load_or_create/,
+        snippets: /\/web\/database\.js$/,
     },
 };
+
+/** Up to how many bytes a function is copied into a part that calls it. */
+const SHORT = 40;
 
 const [, , directory, whole] = process.argv;
 const file = join(directory, 'everlink_bg.wasm');
@@ -162,6 +166,14 @@ function segments(elements, renumber) {
 
 for (const part of Object.keys(PARTS)) {
     const own = [...functions.keys()].filter((index) => partOf.get(index) === part);
+    // What is as short as the way to it is there twice.
+    const seen = new Set(own);
+    for (const index of own) {
+        for (const called of functions[index].calls) {
+            if (!seen.has(called) && functions[called].body?.length <= SHORT) own.push(called);
+            seen.add(called);
+        }
+    }
     const imports = [];
     const add = (module, name, description) => imports.push(Buffer.concat([text(module), text(name), description]));
     const known = { function: new Map(), global: new Map(), table: new Map() };
@@ -183,7 +195,8 @@ for (const part of Object.keys(PARTS)) {
     };
     // The tables as they are numbered in the first module.
     tables.forEach((_, index) => mention('table', index));
-    for (const index of own) for (const called of functions[index].calls) if (partOf.get(called) !== part) mention('function', called);
+    const isOwn = new Set(own);
+    for (const index of own) for (const called of functions[index].calls) if (!isOwn.has(called)) mention('function', called);
     for (const index of own) known.function.set(index, known.function.size);
     const bodies = own.map((index) => renumbered(functions[index].body, mention));
     add(fits, share(2, 0), Buffer.concat([Buffer.from([2]), sections.find(({ id }) => id === 5).content.subarray(1)]));
@@ -216,16 +229,37 @@ writeFileSync(file, Buffer.concat([magic, ...sections.map(({ id, whole }) => {
     return whole;
 })]));
 
-// The glue calls what is exported by one name for all modules.
-writeFileSync(glueFile, `${readFileSync(glueFile, 'utf8')}
+// The glue calls what is exported by one name for all modules, and takes what only a part calls when the part is loaded.
+let glue = readFileSync(glueFile, 'utf8');
+const alongside = {};
+for (const [part, { snippets }] of Object.entries(PARTS)) {
+    if (whole || !snippets) continue;
+    const takes = new Map();
+    glue = glue.replace(/^import (\{ .* \}|\* as (\w+)) from ['"](.*)['"];?$/gm, (line, names, name, from) => {
+        if (!snippets.test(from)) return line;
+        takes.set(from, [...(takes.get(from) ?? []), `(${name ?? names} = module);`]);
+        // What the first module is given of it is nothing, which it does not call.
+        return `let ${name ? `${name} = {}` : names.slice(2, -2)};`;
+    });
+    const taken = [...takes].map(([from, lines]) => `import('${from}').then((module) => { ${lines.join(' ')} })`);
+    if (taken.length > 0) alongside[part] = `    ${part}: () => Promise.all([${taken.join(', ')}]),\n`;
+}
+writeFileSync(glueFile, `${glue}
+const alongside = {
+${Object.values(alongside).join('')}};
+
 /** Adds a part to the module that is loaded. */
-export async function loadPart(source) {
-    const { instance } = await __wbg_load(await source, { ...__wbg_get_imports(), '${fits}': wasmInstance.exports });
+export async function loadPart(part, source) {
+    const [from] = await Promise.all([source, alongside[part]?.()]);
+    const { instance } = await __wbg_load(from, { ...__wbg_get_imports(), '${fits}': wasmInstance.exports });
     wasm = { ...wasm, ...instance.exports };
 }
 `);
 const types = join(directory, 'everlink.d.ts');
-writeFileSync(types, `${readFileSync(types, 'utf8')}\n/** Adds a part to the module that is loaded. */\nexport function loadPart(source: Response | BufferSource | WebAssembly.Module | Promise<Response>): Promise<void>;\n`);
+writeFileSync(types, `${readFileSync(types, 'utf8')}
+/** Adds a part to the module that is loaded. */
+export function loadPart(part: string, source: Response | BufferSource | WebAssembly.Module): Promise<void>;
+`);
 for (const part of Object.keys(PARTS)) {
     const own = [...functions.keys()].filter((index) => partOf.get(index) === part);
     console.log(`   ${part}: ${own.length} functions, ${own.reduce((sum, index) => sum + functions[index].body.length, 0)} bytes`);

@@ -40,7 +40,7 @@ export async function loadWith(part: keyof Parts): Promise<void> {
         // Fetched at once, though it can only be used when the module is there.
         const from = fetched(given[part] ?? source?.(file) ?? beside(part));
         const all = Promise.all([from.catch((cause: unknown) => Promise.reject(failed(file, cause))), load()]);
-        const joined = all.then(([from]) => loadPart(from).catch((cause: unknown) => Promise.reject(failed(file, cause))));
+        const joined = all.then(([from]) => loadPart(part, from).catch((cause: unknown) => Promise.reject(failed(file, cause))));
         loaded.set(part, joined);
         joined.catch(() => loaded.delete(part));
     }
