@@ -1,6 +1,6 @@
 // The peer connection of one link and its channels. What is reported is told, and what it means is decided, in `peer.rs`.
 
-// As `Report` in `peer.rs`. From LOSSY on it is the number of a lossy stream, plus that.
+// As `Reports::handle` in `peer.rs` has them. From LOSSY on it is the number of a lossy stream, plus that.
 const [CANDIDATE, PATH, CONNECTION, BREACH, OPEN, FRAME, ROOM, CLOSED, LOSSY] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 /** Bytes of one lossy stream that may wait in the browser: what is late anyway is better dropped. */
 const MAX_LOSSY_BYTES = 256 * 1024;

@@ -10,10 +10,10 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::channel::RawChannel;
+use crate::error;
 use crate::event::{self, RawEvents};
 use crate::js::{from_message, millis, number, object, promise};
 use crate::options::{self, Numbers};
-use crate::error;
 
 /// Keeps the client, and each channel until somebody closes it: a garbage collector must not.
 pub(crate) struct Held {

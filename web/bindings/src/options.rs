@@ -176,9 +176,8 @@ pub(crate) fn service(texts: &JsValue, mut numbers: Numbers<'_>) -> Checked<Serv
         let text = JSON::stringify(&metadata).ok().and_then(|text| text.as_string());
         let plain = text.and_then(|text| JSON::parse(&text).ok());
         let what = "the option `metadata` must be a plain object of JSON values";
-        config.metadata = plain
-            .and_then(|plain| metadata_from_js(&plain))
-            .ok_or_else(|| argument("bad-option", &what))?;
+        config.metadata =
+            plain.and_then(|plain| metadata_from_js(&plain)).ok_or_else(|| argument("bad-option", &what))?;
     }
     config.connection = connection(texts, &mut numbers)?;
     Ok(config)
