@@ -29,13 +29,7 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(peer: Rc<Peer>, binding: Binding, limits: Limits) -> Self {
-        Self {
-            peer,
-            binding,
-            limits,
-            told_suspect: Cell::new(false),
-            down: Cell::new(false),
-        }
+        Self { peer, binding, limits, told_suspect: Cell::new(false), down: Cell::new(false) }
     }
 
     fn reports(&self) -> &Rc<Reports> {

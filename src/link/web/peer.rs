@@ -128,7 +128,8 @@ impl Reports {
             2 => self.handle_connection(&text()),
             // Ours are all agreed on beforehand. Whoever announces others is no everlink, or wants our
             // memory.
-            3 => self.end(LinkError::Failed("the other end opened a channel that was not agreed on".to_owned())),
+            3 => self
+                .end(LinkError::Failed("the other end opened a channel that was not agreed on".to_owned())),
             4 => {
                 self.open.set(true);
                 self.changed.notify_one();
