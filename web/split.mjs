@@ -166,6 +166,8 @@ for (const part of Object.keys(PARTS)) {
     const add = (module, name, description) => imports.push(Buffer.concat([text(module), text(name), description]));
     const known = { function: new Map(), global: new Map(), table: new Map() };
     const mention = (kind, index) => {
+        // What is no name of anything.
+        if (!known[kind]) return index;
         if (known[kind].has(index)) return known[kind].get(index);
         if (kind === 'function') {
             const { module, name, description, type } = functions[index];
