@@ -466,11 +466,10 @@ impl ChannelReceiver {
     fn acknowledge(&mut self) {
         let (Some(last), Some(consumed)) = (self.last.take(), &self.consumed) else { return };
         self.untold += last.1;
-        let much = self.untold >= TELL_AFTER;
-        if consumed.mark(last) || much {
+        if consumed.mark(last) || self.untold >= TELL_AFTER {
             self.untold = 0;
             let now = runtime::now();
-            self.inner.shared().command(|session| session.handle_consumed(now, much));
+            self.inner.shared().command(|session| session.handle_progress(now, self.inner.id));
         }
     }
 }

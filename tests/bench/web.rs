@@ -12,6 +12,7 @@ use std::io::{self, Write as _};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use everlink::link::webrtc::{WebRtcConfig, WebRtcTransport};
 use everlink::signaling::HttpSignaling;
 use everlink::{Client, DurableChannel, Identity, ServiceConfig};
 
@@ -68,7 +69,11 @@ impl Meter {
 }
 
 async fn serve(server: &str) -> Outcome {
-    let client = Client::new(Identity::generate(), HttpSignaling::new(server)?);
+    // On the address of the plain end, so that the path is the same.
+    let client = Client::builder(Identity::generate())
+        .transport(WebRtcTransport::new(WebRtcConfig::loopback()))
+        .signaling(HttpSignaling::new(server)?)
+        .build();
     // A name belongs to one identity.
     let user = format!("bench{}", std::process::id());
     let config = ServiceConfig::new(user.parse()?, "stream@1.0.0".parse()?);

@@ -34,7 +34,7 @@ await scoped(async (scope) => {
     }
     const two = await open(await profile(scope, chrome), origin);
     const results = { everlink: [], raw: [] };
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < runs; round++) {
         results.everlink.push(await durable(server, page, two, round));
         results.raw.push(await raw(page, two));
     }

@@ -82,10 +82,10 @@ export class DurableChannel implements AsyncIterable<string | Uint8Array> {
             if (receipt) return receipt;
         }
         const turn = this.#turn;
-        // A view may be changed by its owner while it waits.
-        const kept = typeof message === 'string' ? message : message.slice();
+        // A view may be changed by its owner while it waits for its turn; the module takes a copy at once.
+        const kept = typeof message === 'string' || !turn ? message : message.slice();
         const sent = run<RawReceipt>(async (cancelled) => {
-            await (cancelled ? Promise.race([turn, cancelled]) : turn);
+            if (turn) await (cancelled ? Promise.race([turn, cancelled]) : turn);
             signal?.throwIfAborted();
             return this.#raw.send(kept, check.message(terms), terms.supersede, cancelled);
         }, signal);

@@ -247,10 +247,17 @@ impl Session {
     }
 
     /// The reader of a channel has moved on, so the peer's window opens.
-    pub(crate) fn handle_consumed(&mut self, now: Instant, much: bool) {
+    pub(crate) fn handle_progress(&mut self, now: Instant, id: ChannelId) {
+        let inbox = self.channels.get(&id).and_then(|channel| channel.inbox.as_ref());
+        let much = inbox.is_some_and(Inbox::keeps_much_back);
+        self.handle_consumed(now, much);
+    }
+
+    /// Something was consumed: the peer hears of it soon, or at once.
+    pub(crate) fn handle_consumed(&mut self, now: Instant, at_once: bool) {
         if let Some(path) = &mut self.path {
             path.ack_at.get_or_insert(now + super::path::ACK_DELAY);
-            path.ack_now |= much;
+            path.ack_now |= at_once;
             self.changed = true;
         }
         self.changed |= self.saving.is_some();

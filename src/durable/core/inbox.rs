@@ -13,6 +13,10 @@ use crate::message::Message;
 
 /// The largest window a half-channel grows to.
 const MAX_WINDOW: u64 = 8 << 20;
+/// Of a window, this part at most is kept back by what was consumed and the peer does not know …
+const KEPT_BACK: u64 = 4;
+/// … and never more than this.
+const MOST_KEPT_BACK: u64 = 512 << 10;
 
 /// A message and its number.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +72,8 @@ pub(crate) struct Inbox {
     grown_at: u64,
     /// The last cursor and window that the peer was told on this link.
     told: (u64, u64),
+    /// Bytes consumed by then.
+    told_bytes: u64,
     ended: bool,
     /// The application is gone: what arrives is dropped.
     discard: bool,
@@ -109,6 +115,7 @@ impl Inbox {
             window: INITIAL_WINDOW,
             grown_at: 0,
             told: (first_seq - 1, INITIAL_WINDOW),
+            told_bytes: 0,
             ended: false,
             discard: false,
             seen: first_seq - 1,
@@ -250,8 +257,15 @@ impl Inbox {
         let news = (self.durable(), self.window());
         (news != self.told).then(|| {
             self.told = news;
+            self.told_bytes = self.consumed.bytes.load(Ordering::Relaxed);
             news
         })
+    }
+
+    /// Whether the reader has consumed so much that the peer, which does not know it, may have to wait.
+    pub(crate) fn keeps_much_back(&self) -> bool {
+        let consumed = self.consumed.bytes.load(Ordering::Relaxed);
+        consumed - self.told_bytes >= (self.window / KEPT_BACK).min(MOST_KEPT_BACK)
     }
 
     /// Whether the peer was told the cursor, on this link.

@@ -182,9 +182,7 @@ impl Session {
                 if let Some(path) = &mut self.path
                     && ack
                 {
-                    // Due once: a link that takes nothing now shall not keep the timer busy.
-                    path.ack_now = true;
-                    path.ack_at = None;
+                    path.handle_ack_due(now);
                 }
                 if silent {
                     return self.path_lost(now, DisconnectCause::PathDead, DialError::TimedOut);

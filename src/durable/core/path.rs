@@ -67,6 +67,9 @@ pub(super) struct Path {
     pub told_received: u64,
     pub ack_at: Option<Instant>,
     pub ack_now: bool,
+    /// When the first packet arrived that was not told of, and the last of those that ask for it.
+    pub untold_since: Instant,
+    pub arrived: Instant,
     /// When the peer last acknowledged something, or something began to wait for it.
     pub progress: Instant,
     /// When the path beneath last proved itself, if the link can tell.
@@ -113,6 +116,13 @@ pub(super) const LEAST_WINDOW: u64 = 64 << 10;
 const LEAST_PACKET: usize = 16 << 10;
 /// How long an acknowledgement waits for something to ride on.
 pub(super) const ACK_DELAY: Duration = Duration::from_millis(2);
+/// In the middle of a stream an acknowledgement is no news to anybody and costs both ends a packet and
+/// a wake-up. So when this much is to be acknowledged, it waits for a pause in what arrives …
+const STREAM: u64 = 32 << 10;
+const PAUSE: Duration = Duration::from_millis(5);
+/// … but no longer than this, nor beyond that many bytes.
+const LONGEST_ACK_DELAY: Duration = Duration::from_millis(16);
+const MOST_UNTOLD: u64 = 512 << 10;
 
 impl Path {
     pub(super) fn new(id: LinkId, info: LinkInfo, phase: Phase, now: Instant) -> Self {
@@ -135,6 +145,8 @@ impl Path {
             told_received: 0,
             ack_at: None,
             ack_now: false,
+            untold_since: now,
+            arrived: now,
             progress: now,
             heard: None,
             round_trips: [Duration::MAX; 16],
@@ -191,12 +203,25 @@ impl Path {
 
     /// A packet arrived: acknowledge soon, or at once if much has arrived since.
     pub(super) fn note_received(&mut self, bytes: usize, elicits: bool, now: Instant) {
+        if self.received == self.told_received {
+            self.untold_since = now;
+        }
         self.received += charge(bytes);
         if elicits {
+            self.arrived = now;
             self.ack_at.get_or_insert(now + ACK_DELAY);
-            let much = u64::from(self.info.receive_window / 8).min(256 << 10);
+            let much = u64::from(self.info.receive_window / 8).min(MOST_UNTOLD);
             self.ack_now |= self.received - self.told_received >= much;
         }
+    }
+
+    /// The time of an acknowledgement has come: it goes out, or is put off while a stream goes on.
+    pub(super) fn handle_ack_due(&mut self, now: Instant) {
+        let streams = self.received - self.told_received >= STREAM;
+        let put_off = (self.arrived + PAUSE).min(self.untold_since + LONGEST_ACK_DELAY);
+        // Otherwise due once: a link that takes nothing now shall not keep the timer busy.
+        self.ack_at = (streams && put_off > now).then_some(put_off);
+        self.ack_now |= self.ack_at.is_none();
     }
 
     /// The peer has the first `received` bytes. Returns whether the path proved itself by it.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use everlink::Message;
 use futures_util::future::{Either, select};
 use js_sys::{Object, Promise, Reflect, Uint8Array};
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 /// What a promise comes to.
@@ -55,11 +55,12 @@ pub(crate) fn text(value: &dyn std::fmt::Display) -> JsValue {
     JsValue::from_str(&value.to_string())
 }
 
-/// A string as text, everything else as the bytes that TypeScript made sure of.
+/// A string as text, everything else as the `Uint8Array` that TypeScript made sure of.
 pub(crate) fn to_message(data: &JsValue) -> Message {
     match data.as_string() {
         Some(text) => text.into(),
-        None => Uint8Array::new(data).to_vec().into(),
+        // Not `new`, which would copy it within JavaScript first.
+        None => data.unchecked_ref::<Uint8Array>().to_vec().into(),
     }
 }
 

@@ -51,7 +51,7 @@ impl Pair {
         if let (Some(last), Some(consumed)) = (reader.last.take(), &consumed)
             && consumed.mark(last)
         {
-            session.handle_consumed(now, false);
+            session.handle_progress(now, channel);
         }
         if reader.batch.is_empty() {
             session.take(channel, &mut reader.batch);

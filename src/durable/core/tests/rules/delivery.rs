@@ -24,6 +24,33 @@ fn a_message_is_acknowledged_when_it_was_consumed_not_when_it_arrived() {
 }
 
 #[test]
+fn a_stream_is_acknowledged_with_few_packets_and_a_message_alone_at_once() {
+    let mut pair = pair();
+    pair.network.delay = MS;
+    let (ours, theirs) = pair.channel("c");
+    pair.run(SECOND);
+    for (message, soon) in [(text(1), 2 * MS), (bytes(64 << 10), 5 * MS)] {
+        let seq = pair.send(Dialer, ours, message).expect("taken");
+        pair.run(MS);
+        assert_eq!(pair.recv_all(Acceptor, theirs).len(), 1);
+        pair.run(soon + MS);
+        assert_eq!(pair.fate(Dialer, ours, seq), Some(Ok(())), "nothing follows that it could wait for");
+    }
+    pair.log = Some(vec![]);
+    // 25 MB/s for 0.4 s.
+    for number in 0..160 {
+        pair.send(Dialer, ours, bytes(64 << 10)).expect("taken");
+        pair.run(Duration::from_micros(2600));
+        pair.recv_all(Acceptor, theirs);
+        let kept = pair.session(Dialer).buffered(ours).0.messages;
+        assert!(kept <= 9, "{kept} of {number} messages are not acknowledged, more than 16 ms bring");
+    }
+    let log = pair.log.take().unwrap_or_default();
+    let acknowledgements = log.iter().filter(|(from, _)| *from == Acceptor).count();
+    assert!(acknowledgements <= 30, "{acknowledgements} packets with nothing but acknowledgements");
+}
+
+#[test]
 fn what_was_received_and_not_consumed_is_neither_lost_nor_doubled_nor_sent_again_by_a_cut() {
     let mut pair = pair();
     let (ours, theirs) = pair.channel("c");
