@@ -1,5 +1,5 @@
 import { ArgumentError, ReceiveError, guard, run } from './errors.js';
-import type { RawChannel, RawEvents, RawReceipt } from './glue.js';
+import type { RawChannel, RawEvents } from './glue.js';
 import type { Abortable, SendOptions } from './options.js';
 import type { Buffered, ChannelEvent } from './state.js';
 
@@ -8,16 +8,14 @@ export type Data = string | ArrayBuffer | ArrayBufferView;
 
 /** Proof that a message was taken, and a way to learn what becomes of it. */
 export class Receipt {
-    readonly #raw: RawReceipt;
+    readonly #channel: RawChannel;
+    /** The message's number in its channel, from 1; 0 on a lossy channel. */
+    readonly seq: number;
 
     /** @internal */
-    constructor(raw: RawReceipt) {
-        this.#raw = raw;
-    }
-
-    /** The message's number in its channel, from 1; 0 on a lossy channel. */
-    get seq(): number {
-        return this.#raw.seq;
+    constructor(channel: RawChannel, seq: number) {
+        this.#channel = channel;
+        this.seq = seq;
     }
 
     /**
@@ -25,7 +23,7 @@ export class Receipt {
      * @throws {@link SendError} if it was dropped, or the connection closed, before.
      */
     async stored({ signal }: Abortable = {}): Promise<void> {
-        await run((cancelled) => this.#raw.stored(cancelled), signal);
+        await run((cancelled) => this.#channel.stored(this.seq, cancelled), signal);
     }
 
     /**
@@ -33,7 +31,7 @@ export class Receipt {
      * @throws {@link SendError} that says why it will not be delivered.
      */
     async acked({ signal }: Abortable = {}): Promise<void> {
-        await run((cancelled) => this.#raw.acked(cancelled), signal);
+        await run((cancelled) => this.#channel.acked(this.seq, cancelled), signal);
     }
 }
 
@@ -83,7 +81,7 @@ export class DurableChannel implements AsyncIterable<string | Uint8Array> {
         const turn = this.#turn;
         // A view may be changed by its owner while it waits.
         const kept = typeof message === 'string' ? message : message.slice();
-        const sent = run<RawReceipt>(async (cancelled) => {
+        const sent = run<number>(async (cancelled) => {
             await (cancelled ? Promise.race([turn, cancelled]) : turn);
             signal?.throwIfAborted();
             return this.#raw.send(kept, given(terms) ?? {}, cancelled);
@@ -92,7 +90,7 @@ export class DurableChannel implements AsyncIterable<string | Uint8Array> {
             if (this.#turn === next) this.#turn = undefined;
         });
         this.#turn = next;
-        return new Receipt(await sent);
+        return new Receipt(this.#raw, await sent);
     }
 
     /**
@@ -105,8 +103,8 @@ export class DurableChannel implements AsyncIterable<string | Uint8Array> {
     }
 
     #take(message: string | Uint8Array, terms: object): Receipt | undefined {
-        const raw = guard(() => this.#raw.trySend(message, given(terms)));
-        return raw && new Receipt(raw);
+        const seq = guard(() => this.#raw.trySend(message, given(terms)));
+        return seq === undefined ? undefined : new Receipt(this.#raw, seq);
     }
 
     /**

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use everlink::{ChannelReceiver, ChannelSender, Receipt, TrySendError};
+use everlink::{ChannelReceiver, ChannelSender, TrySendError};
 use futures_util::{FutureExt as _, StreamExt as _};
 use js_sys::Promise;
 use tokio::sync::Mutex;
@@ -45,9 +45,10 @@ impl RawChannel {
         self.lossy
     }
 
-    /// Takes a message if there is room now; `undefined` when there is none.
+    /// Takes a message if there is room now, and gives its number; `undefined` when there is none. A number and no object:
+    /// those have finalisers, and a page that the browser keeps while another is shown may not run any.
     #[wasm_bindgen(js_name = trySend)]
-    pub fn try_send(&self, data: &JsValue, options: &JsValue) -> Result<Option<RawReceipt>, JsValue> {
+    pub fn try_send(&self, data: &JsValue, options: &JsValue) -> Result<Option<f64>, JsValue> {
         let message = to_message(data);
         let taken = if options.is_undefined() {
             self.sender.try_send(message)
@@ -55,7 +56,7 @@ impl RawChannel {
             self.sender.try_send_with(message, options::message(options)?)
         };
         match taken {
-            Ok(receipt) => Ok(Some(RawReceipt { receipt })),
+            Ok(receipt) => Ok(Some(receipt.seq() as f64)),
             Err(TrySendError::Full(_)) => Ok(None),
             Err(TrySendError::Failed(_, cause)) => Err(error::send(&cause)),
             Err(_) => Ok(None),
@@ -67,7 +68,23 @@ impl RawChannel {
         let (sender, message, options) = (self.sender.clone(), to_message(data), options::message(options));
         promise(cancelled, async move {
             let receipt = sender.send_with(message, options?).await.map_err(|cause| error::send(&cause))?;
-            Ok(RawReceipt { receipt }.into())
+            Ok(number(receipt.seq()))
+        })
+    }
+
+    /// Resolves when the message of this number is stored.
+    pub fn stored(&self, seq: f64, cancelled: Option<Promise>) -> Promise {
+        let receipt = self.sender.receipt(seq as u64);
+        promise(cancelled, async move {
+            receipt.stored().await.map(|()| JsValue::UNDEFINED).map_err(|cause| error::send(&cause))
+        })
+    }
+
+    /// Resolves when the message of this number was received.
+    pub fn acked(&self, seq: f64, cancelled: Option<Promise>) -> Promise {
+        let receipt = self.sender.receipt(seq as u64);
+        promise(cancelled, async move {
+            receipt.acked().await.map(|()| JsValue::UNDEFINED).map_err(|cause| error::send(&cause))
         })
     }
 
@@ -116,33 +133,5 @@ impl RawChannel {
     pub fn close(&self) {
         self.sender.close();
         self.held.forget(self.sender.label());
-    }
-}
-
-/// What becomes of a message.
-#[wasm_bindgen]
-pub struct RawReceipt {
-    receipt: Receipt,
-}
-
-#[wasm_bindgen]
-impl RawReceipt {
-    #[wasm_bindgen(getter)]
-    pub fn seq(&self) -> f64 {
-        self.receipt.seq() as f64
-    }
-
-    pub fn stored(&self, cancelled: Option<Promise>) -> Promise {
-        let receipt = self.receipt.clone();
-        promise(cancelled, async move {
-            receipt.stored().await.map(|()| JsValue::UNDEFINED).map_err(|cause| error::send(&cause))
-        })
-    }
-
-    pub fn acked(&self, cancelled: Option<Promise>) -> Promise {
-        let receipt = self.receipt.clone();
-        promise(cancelled, async move {
-            receipt.acked().await.map(|()| JsValue::UNDEFINED).map_err(|cause| error::send(&cause))
-        })
     }
 }
