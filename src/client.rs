@@ -5,8 +5,8 @@ mod network;
 mod service;
 mod tasks;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -15,7 +15,7 @@ use self::network::Network;
 use self::service::{ServiceTask, check, first_publication, into_service_error};
 use self::tasks::Tasks;
 use crate::config::{ConnectionConfig, ServiceConfig};
-use crate::durable::core::Role;
+use crate::durable::core::{Role, Session};
 use crate::durable::service::schedule::ScheduleConfig;
 use crate::durable::service::{Acceptor, Keeper, ServiceShared};
 use crate::durable::{
@@ -59,7 +59,8 @@ struct Inner {
     /// Tells the services to stop, and new ones not to start.
     stopping: watch::Sender<bool>,
     tasks: Tasks,
-    resuming: Resuming,
+    /// Until it is shut down.
+    resuming: Mutex<Option<Arc<dyn Resuming>>>,
     seed: Option<u64>,
     /// How many seeds were handed out: connections of one client must not be twins.
     seeds: AtomicU64,
@@ -115,7 +116,7 @@ impl Client {
     /// Where its sessions outlive the process.
     #[cfg(feature = "tutorial")]
     pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
-        self.inner.resuming.store()
+        self.inner.resuming().map(|resuming| resuming.store().clone())
     }
 
     /// Takes or renews a username for this identity, for 365 days.
@@ -158,7 +159,12 @@ impl Client {
         let inner = &self.inner;
         let service = format!("{}/{}", config.user, config.service);
         let target = bytes::Bytes::from(service.clone().into_bytes());
-        let (saved, taken) = inner.resuming.take(Role::Acceptor, &target)?;
+        let (saved, taken) = match inner.resuming() {
+            Some(resuming) => {
+                resuming.take(Role::Acceptor, &target).map(|(saved, taken)| (saved, Some(taken)))?
+            }
+            None => (Vec::new(), None),
+        };
         inner.watch_network();
         inner.caller.set_poll_interval(config.poll_interval);
         let (arrived, arrivals) = mpsc::channel(16);
@@ -185,7 +191,7 @@ impl Client {
         let shared = ServiceShared::new(ServiceInfo { service, uuid, expires_at });
         shared.events.publish(ServiceEvent::Published { uuid, expires_at });
         let (accepted, accepting) = mpsc::channel(crate::durable::service::MAX_WAITING);
-        let keeper = inner.resuming.store().map(|store| Keeper { store, target });
+        let keeper = inner.resuming().map(|resuming| Keeper { resuming, target });
         let mut acceptor =
             Acceptor::new(inner.identity.clone(), config.connection, shared.clone(), accepted, keeper);
         acceptor.resume(saved);
@@ -291,9 +297,13 @@ impl Client {
             seed,
         );
         let target = bytes::Bytes::from(crate::signaling::wire::target(&target));
-        let (mut session, taken, failure) = inner.resuming.dial(target, config, seed);
+        let resuming = inner.resuming();
+        let (mut session, taken, failure) = match &resuming {
+            Some(resuming) => resuming.dial(target, config, seed),
+            None => (Session::dialer(inner.identity.clone(), config, runtime::now(), seed), None, None),
+        };
         session.set_incarnation(runtime::random());
-        let store = inner.resuming.store();
+        let store = resuming.map(|resuming| resuming.store().clone());
         let (connection, task) = DurableConnection::dial(session, Arc::new(dialer), store);
         if let Some(error) = failure {
             connection.shared().abort(CloseReason::Store(error));
@@ -342,7 +352,8 @@ impl Client {
         self.inner.tasks.ended().await;
         self.inner.subscription.shutdown().await;
         self.inner.transport.shutdown().await;
-        self.inner.resuming.release();
+        // The store is free for another client though handles of this one are still about.
+        *self.inner.resuming.lock().expect("no panic while locked") = None;
     }
 }
 
@@ -353,6 +364,10 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    fn resuming(&self) -> Option<Arc<dyn Resuming>> {
+        self.resuming.lock().expect("no panic while locked").clone()
+    }
+
     /// Watches the network of this machine, unless that was begun already or nothing runs over it.
     fn watch_network(&self) {
         if !self.transport.is_networked() || self.watching.swap(true, Ordering::Relaxed) {

@@ -5,7 +5,7 @@
 # `--quick` leaves optimising out, for work on the package itself and for bugs: only then does a panic say where it was.
 set -euo pipefail
 cd "$(dirname "$0")"
-profile=wasm
+profile=wasm whole=()
 [ "${1:-}" = --quick ] && profile=quick
 # Gzipped, the module and all its JavaScript: what it shall come down to, and what it must not grow beyond meanwhile.
 goal=$((150 * 1024))
@@ -23,8 +23,10 @@ step "module, by $("${RUSTC:-rustc}" --version)"
 flags=("--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src/=/" "--remap-path-prefix=$(dirname "$PWD")/=/everlink/")
 if [ "$profile" = wasm ]; then
     if build_std; then
-        flags+=("${lean[@]}")
+        # Functions that are the same stay apart until the module is divided, which goes by their names.
+        flags+=("${lean[@]}" -Zmerge-functions=disabled)
     else
+        whole=(--whole)
         printf 'the source of the standard library is not to be had (rustup component add rust-src): the module is larger than it should be\n'
         limit=0
     fi
@@ -44,7 +46,10 @@ unset CARGO_ENCODED_RUSTFLAGS
 
 step 'glue'
 env -u RUSTC -u RUSTC_BOOTSTRAP "${cargo[@]}" build --quiet --locked -p bindgen
-for part in tutorial .; do target/debug/bindgen "build/$part/linked.wasm" "build/$part" everlink; done
+for part in tutorial .; do
+    target/debug/bindgen "build/$part/linked.wasm" "build/$part" everlink
+    node split.mjs "build/$part" "${whole[@]}"
+done
 
 step 'tools from npm'
 [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error
@@ -52,14 +57,15 @@ step 'tools from npm'
 if [ "$profile" = wasm ]; then
     step 'wasm-opt'
     for part in tutorial .; do
-        module=build/$part/everlink_bg.wasm
-        # Nothing lies in the lowest KiB of memory: the stack ends there. What LLVM left apart for size stays apart: functions
-        # that are short are more alike.
-        npx wasm-opt -Oz --low-memory-unused --one-caller-inline-max-function-size 1 --flexible-inline-max-function-size 10 \
-            --strip-debug --strip-producers "$module" -o "$module"
-        node order.mjs "$module" "$module"
-        npx wasm-opt --reorder-functions-by-name --strip-debug --strip-target-features "$module" -o "$module"
-        node shorten.mjs "$module" "build/$part/everlink.js"
+        for module in "build/$part"/everlink_*.wasm; do
+            # Nothing lies in the lowest KiB of memory: the stack ends there. What LLVM left apart for size stays apart: functions
+            # that are short are more alike.
+            npx wasm-opt -Oz --low-memory-unused --one-caller-inline-max-function-size 1 --flexible-inline-max-function-size 10 \
+                --strip-debug --strip-producers "$module" -o "$module"
+            node order.mjs "$module" "$module"
+            npx wasm-opt --reorder-functions-by-name --strip-debug --strip-target-features "$module" -o "$module"
+        done
+        node shorten.mjs "build/$part/everlink.js" "build/$part"/everlink_*.wasm
     done
 fi
 
@@ -68,7 +74,7 @@ minify=()
 [ "$profile" = wasm ] && minify=(--minify)
 # Once over each module, as a class belongs to the module that it calls. The larger one last: its types are all types.
 for part in . tutorial; do
-    cp "build/$part/everlink_bg.wasm" "build/dist/$part"
+    cp "build/$part"/everlink_*.wasm "build/dist/$part"
     cp "build/$part/everlink.d.ts" src/glue.d.ts
     cp "build/$part/everlink.d.ts" "build/dist/$part/glue.d.ts"
     project=tsconfig.json entries=(index node bridge) sources=./build/js

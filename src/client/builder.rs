@@ -1,14 +1,14 @@
 //! How a client is put together.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
 use super::network::Network;
 use super::tasks::Tasks;
 use super::{Client, Inner};
-use crate::durable::Resuming;
+use crate::durable::{InStore, Resuming};
 use crate::identity::Identity;
 use crate::link::{IceServer, Transport};
 use crate::runtime;
@@ -24,13 +24,13 @@ pub struct ClientBuilder {
     signaling: Option<Arc<dyn Signaling>>,
     transport: Option<Arc<dyn Transport>>,
     ice: Vec<IceServer>,
-    store: Option<Arc<dyn Store>>,
+    resuming: Option<Arc<dyn Resuming>>,
     seed: Option<u64>,
 }
 
 impl ClientBuilder {
     pub(super) fn new(identity: Identity) -> Self {
-        Self { identity, signaling: None, transport: None, ice: Vec::new(), store: None, seed: None }
+        Self { identity, signaling: None, transport: None, ice: Vec::new(), resuming: None, seed: None }
     }
 
     /// The directory; there is no default.
@@ -60,7 +60,7 @@ impl ClientBuilder {
     /// [`Client::connect_lazy`] and [`Client::expose_service`] go on with every session that was not
     /// closed. See [`FileStore`](crate::store) for the file.
     pub fn store(mut self, store: impl Store) -> Self {
-        self.store = Some(Arc::new(store));
+        self.resuming = Some(Arc::new(InStore::new(self.identity.clone(), Arc::new(store))));
         self
     }
 
@@ -83,7 +83,7 @@ impl ClientBuilder {
         let seed = self.seed.unwrap_or_else(|| u64::from_be_bytes(runtime::random()));
         let subscription = Subscription::new(caller.clone(), seed);
         let inner = Inner {
-            resuming: Resuming::new(self.identity.clone(), self.store),
+            resuming: Mutex::new(self.resuming),
             identity: self.identity,
             caller,
             transport,

@@ -26,5 +26,5 @@ pub use self::events::{
 #[cfg(feature = "tutorial")]
 pub(crate) use self::events::{EventSource, Laggable};
 pub use self::options::SendOptions;
-pub(crate) use self::resuming::Resuming;
+pub(crate) use self::resuming::{InStore, Resuming};
 pub use self::service::{DurableService, ServiceInfo};

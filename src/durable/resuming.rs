@@ -4,18 +4,41 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::core::{Role, SavedSession, Session, SessionId, identity_prefix};
+use super::core::{BadRecord, Role, SavedSession, Session, SessionId, identity_prefix};
 use crate::collections::BTreeSet;
 use crate::config::ConnectionConfig;
 use crate::identity::Identity;
-use crate::runtime;
+use crate::runtime::{self, MaybeSend, MaybeSync};
 use crate::store::{Store, StoreError};
 
 /// The saved sessions of one identity.
-pub(crate) struct Resuming {
+///
+/// Behind a trait object, which is made only where there is a store: so a page without one need not load what reads them.
+pub(crate) trait Resuming: MaybeSend + MaybeSync {
+    /// Where they are kept.
+    fn store(&self) -> &Arc<dyn Store>;
+
+    /// Takes the sessions of one role and target that nobody has, the oldest first; of the
+    /// dialing side's only the first.
+    fn take(&self, role: Role, target: &[u8]) -> Result<(Vec<SavedSession>, Taken), StoreError>;
+
+    /// One that was taken, as a session that goes on.
+    fn restore(&self, config: ConnectionConfig, saved: SavedSession, seed: u64)
+    -> Result<Session, BadRecord>;
+
+    /// The dialing side's saved session of a target, or a new one; and why it cannot be saved.
+    fn dial(
+        &self,
+        target: Bytes,
+        config: ConnectionConfig,
+        seed: u64,
+    ) -> (Session, Option<Taken>, Option<StoreError>);
+}
+
+/// The saved sessions of one identity in a store.
+pub(crate) struct InStore {
     identity: Identity,
-    /// Until the client is shut down.
-    store: Mutex<Option<Arc<dyn Store>>>,
+    store: Arc<dyn Store>,
     /// Those that go on in this process.
     taken: Arc<Mutex<BTreeSet<SessionId>>>,
 }
@@ -27,27 +50,20 @@ pub(crate) struct Taken {
     among: Arc<Mutex<BTreeSet<SessionId>>>,
 }
 
-impl Resuming {
-    pub(crate) fn new(identity: Identity, store: Option<Arc<dyn Store>>) -> Self {
-        Self { identity, store: Mutex::new(store), taken: Arc::default() }
+impl InStore {
+    pub(crate) fn new(identity: Identity, store: Arc<dyn Store>) -> Self {
+        Self { identity, store, taken: Arc::default() }
+    }
+}
+
+impl Resuming for InStore {
+    fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
-    pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
-        self.store.lock().expect("no panic while locked").clone()
-    }
-
-    /// Lets go of the store, so that it is free for another client though handles of this one are
-    /// still about.
-    pub(crate) fn release(&self) {
-        *self.store.lock().expect("no panic while locked") = None;
-    }
-
-    /// Takes the sessions of one role and target that nobody has, the oldest first; of the
-    /// dialing side's only the first.
-    pub(crate) fn take(&self, role: Role, target: &[u8]) -> Result<(Vec<SavedSession>, Taken), StoreError> {
+    fn take(&self, role: Role, target: &[u8]) -> Result<(Vec<SavedSession>, Taken), StoreError> {
         let mut taken = Taken { ids: Vec::new(), among: self.taken.clone() };
-        let Some(store) = self.store() else { return Ok((Vec::new(), taken)) };
-        let records = store.load(&identity_prefix(&self.identity.public_key()))?;
+        let records = self.store.load(&identity_prefix(&self.identity.public_key()))?;
         let (mut sessions, bad) = SavedSession::of(records, role, target);
         for (id, error) in bad {
             tracing::error!(session = %id, error = error.0, "a saved session cannot be read; it is left as it is");
@@ -64,8 +80,16 @@ impl Resuming {
         Ok((sessions, taken))
     }
 
-    /// The dialing side's saved session of a target, or a new one; and why it cannot be saved.
-    pub(crate) fn dial(
+    fn restore(
+        &self,
+        config: ConnectionConfig,
+        saved: SavedSession,
+        seed: u64,
+    ) -> Result<Session, BadRecord> {
+        Session::restore(self.identity.clone(), config, saved, runtime::wall_clock(), runtime::now(), seed)
+    }
+
+    fn dial(
         &self,
         target: Bytes,
         config: ConnectionConfig,
@@ -73,17 +97,13 @@ impl Resuming {
     ) -> (Session, Option<Taken>, Option<StoreError>) {
         let now = runtime::now();
         let new = |config| Session::dialer(self.identity.clone(), config, now, seed);
-        if self.store().is_none() {
-            return (new(config), None, None);
-        }
         let (saved, taken) = match self.take(Role::Dialer, &target) {
             Ok((mut saved, taken)) => (saved.pop(), taken),
             Err(error) => return (new(config), None, Some(error)),
         };
-        let clock = runtime::wall_clock();
         if let Some(saved) = saved {
             let id = saved.id;
-            match Session::restore(self.identity.clone(), config.clone(), saved, clock, now, seed) {
+            match self.restore(config.clone(), saved, seed) {
                 Ok(session) => return (session, Some(taken), None),
                 Err(error) => {
                     tracing::error!(session = %id, error = error.0, "a saved session cannot be read; it is left as it is");
@@ -95,7 +115,7 @@ impl Resuming {
             }
         }
         let mut session = new(config);
-        session.keep(target, clock);
+        session.keep(target, runtime::wall_clock());
         (session, None, None)
     }
 }

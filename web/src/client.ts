@@ -2,7 +2,7 @@ import { DurableConnection } from './connection.js';
 import { ArgumentError, EverlinkError, UnsupportedError, guard, run } from './errors.js';
 import { RawClient, RawStore, type RawConnection, type RawService } from './glue.js';
 import { Identity } from './identity.js';
-import { load } from './load.js';
+import { load, loadWith } from './load.js';
 import type { Abortable, ConnectOptions, ConnectionOptions, ServiceOptions, Target } from './options.js';
 import { DurableService } from './service.js';
 import type { Claim, ServiceRecord } from './state.js';
@@ -70,7 +70,7 @@ export class Client {
         if (!options?.signaling) {
             throw new ArgumentError({ code: 'bad-option', message: 'a client needs the option `signaling`' });
         }
-        await load();
+        await (options.store === undefined ? load() : loadWith('store'));
         const [store, identity] = await opened(options);
         const signaling = String(options.signaling);
         const raw = guard(() => new RawClient(identity.raw, signaling, options.iceServers ?? [], store));
@@ -118,6 +118,7 @@ export class Client {
      * @throws {@link ServiceError}, {@link SignalingError}, {@link StoreError}, {@link ArgumentError}
      */
     async exposeService({ signal, ...options }: ServiceOptions): Promise<DurableService> {
+        await loadWith('host');
         const exposed = run<RawService>((cancelled) => this.raw.exposeService(options, cancelled), signal);
         return new DurableService(await exposed);
     }
@@ -127,11 +128,13 @@ export class Client {
      * @throws {@link SignalingError} `username-taken` if it is another key's.
      */
     async claimUsername(username: string, { signal }: Abortable = {}): Promise<Claim> {
+        await loadWith('host');
         return run((cancelled) => this.raw.claimUsername(username, cancelled), signal);
     }
 
     /** The public services of a user. */
     async services(username: string, { signal }: Abortable = {}): Promise<ServiceRecord[]> {
+        await loadWith('host');
         return run((cancelled) => this.raw.services(username, cancelled), signal);
     }
 

@@ -118,6 +118,14 @@ export class StoreError extends EverlinkError {
     override name = 'StoreError';
 }
 
+/**
+ * A file of this package cannot be used: `not-loaded` (as `cause` says; calling again tries again), or `other-build` than
+ * the files that are loaded already.
+ */
+export class LoadError extends EverlinkError {
+    override name = 'LoadError';
+}
+
 /** @internal By the kind that the module tells. */
 export const classes: Record<string, typeof EverlinkError> = {
     argument: ArgumentError,

@@ -1,6 +1,6 @@
 import { guard, run } from './errors.js';
 import { RawIdentity } from './glue.js';
-import { load } from './load.js';
+import { load, loadWith } from './load.js';
 
 /** A key pair. Its public key *is* the peer's name on the wire. */
 export class Identity {
@@ -23,7 +23,7 @@ export class Identity {
      * @throws {@link UnsupportedError} `no-indexeddb`, {@link StoreError}
      */
     static async load(name: string): Promise<Identity> {
-        await load();
+        await loadWith('store');
         return new Identity(await run<RawIdentity>(() => RawIdentity.loadOrCreate(name)));
     }
 

@@ -1,25 +1,72 @@
-import init, { type InitInput } from './glue.js';
+import init, { loadPart, type InitInput } from './glue.js';
+import { LoadError } from './errors.js';
 
-let source: (() => InitInput | Promise<InitInput>) | undefined;
+/** Where a file of the package is: an URL, a response, bytes or a compiled module. */
+export type ModuleSource = InitInput | Promise<InitInput>;
+
+/** What is loaded only when it is needed: `host` by `exposeService` and what else concerns names, `store` by the option `store`. */
+export interface Parts {
+    host?: ModuleSource;
+    store?: ModuleSource;
+}
+
+let source: ((file: string) => ModuleSource) | undefined;
+let given: Parts = {};
 let loading: Promise<unknown> | undefined;
+const loaded = new Map<keyof Parts, Promise<void>>();
 
 /**
- * Loads the WebAssembly module. Everything that needs it calls this by itself; call it to load it early, or
- * with another `wasm` (an URL, a response, bytes or a compiled module) where a bundler puts the file elsewhere.
+ * Loads the WebAssembly module. Everything that needs it calls this by itself; call it to load it early, or where a bundler
+ * puts the files elsewhere: with where the module is, and where its parts are.
+ * @throws {@link LoadError}
  */
-export async function load(wasm?: InitInput | Promise<InitInput>): Promise<void> {
+export async function load(wasm?: ModuleSource, parts?: Parts): Promise<void> {
+    given = { ...given, ...parts };
     loading ??= (async () => {
-        const from = wasm ?? source?.();
+        const from = wasm ?? source?.('everlink_bg.wasm');
         await (from === undefined ? init() : init({ module_or_path: await from }));
-    })().catch((error: unknown) => {
+    })().catch((cause: unknown) => {
         // A network that failed may work the next time.
         loading = undefined;
-        throw error;
+        throw failed('everlink_bg.wasm', cause);
     });
     await loading;
 }
 
-/** Says where the module is, where it is not beside the glue. */
-export function setSource(from: () => InitInput | Promise<InitInput>): void {
+/** @internal Loads the module with a part. */
+export async function loadWith(part: keyof Parts): Promise<void> {
+    if (!loaded.has(part)) {
+        const file = `everlink_${part}.wasm`;
+        // Fetched at once, though it can only be used when the module is there.
+        const from = fetched(given[part] ?? source?.(file) ?? beside(part));
+        const all = Promise.all([from.catch((cause: unknown) => Promise.reject(failed(file, cause))), load()]);
+        const joined = all.then(([from]) => loadPart(from).catch((cause: unknown) => Promise.reject(failed(file, cause))));
+        loaded.set(part, joined);
+        joined.catch(() => loaded.delete(part));
+    }
+    await loaded.get(part);
+}
+
+function failed(file: string, cause: unknown): LoadError {
+    // What a part asks for is named by what it was made for.
+    const other = cause instanceof WebAssembly.LinkError || (cause instanceof TypeError && /import/i.test(cause.message));
+    const error = other
+        ? new LoadError({ code: 'other-build', message: `${file} is of another build than what is loaded already: reload the page, and if that does not help, put all files of one build in their place` })
+        : new LoadError({ code: 'not-loaded', message: `${file} could not be loaded: ${cause instanceof Error ? cause.message : String(cause)}` });
+    return Object.assign(error, { cause });
+}
+
+/** Where bundlers look for files that are mentioned. */
+function beside(part: keyof Parts): URL {
+    return part === 'host' ? new URL('everlink_host.wasm', import.meta.url) : new URL('everlink_store.wasm', import.meta.url);
+}
+
+async function fetched(from: ModuleSource): Promise<Exclude<InitInput, string | URL | Request>> {
+    const what = await from;
+    return typeof what === 'string' || what instanceof URL || what instanceof Request ? fetch(what) : what;
+}
+
+/** Says where the files are, where they are not beside the glue. */
+export function setSource(from: (file: string) => ModuleSource): void {
     source = from;
 }

@@ -3,6 +3,6 @@ import { readFile } from 'node:fs/promises';
 
 import { setSource } from './load.js';
 
-setSource(() => readFile(new URL('everlink_bg.wasm', import.meta.url)));
+setSource((file) => readFile(new URL(file, import.meta.url)));
 
 export * from './index.js';

@@ -19,8 +19,13 @@ export const binary = process.env.EVERLINK_BIN ?? join(web, '../target/debug/eve
 /** Everything that a test started, ended in the opposite order. */
 export class Scope {
     #ends = [];
+    natives = [];
     add(end) {
         this.#ends.push(end);
+    }
+    /** What the processes said last, for whoever looks for the cause of a failure. */
+    last() {
+        return this.natives.map(({ args, lines, errors }) => `   ${args.slice(0, 2).join(' ')}\n${lines.slice(-8).join('\n')}\n${errors.slice(-1000)}`).join('\n');
     }
     async end() {
         for (const end of this.#ends.reverse()) await end();
@@ -42,8 +47,10 @@ export class Native {
      */
     constructor(scope, ...args) {
         const { program } = typeof args[0] === 'object' ? args.shift() : { program: binary };
+        this.args = args;
         this.lines = [];
         this.errors = '';
+        scope.natives.push(this);
         this.process = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
         this.waiting = new Set();
         createInterface({ input: this.process.stdout }).on('line', (line) => {
@@ -274,6 +281,9 @@ export function scoped(body) {
         const scope = new Scope();
         try {
             await body(scope, t);
+        } catch (error) {
+            console.error(scope.last());
+            throw error;
         } finally {
             await scope.end();
         }

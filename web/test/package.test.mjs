@@ -18,7 +18,7 @@ const installed = join(unpacked, 'node_modules/everlink');
 
 test('what is published', settings, () => {
     const files = readdirSync(installed, { recursive: true }).map(String);
-    for (const wanted of ['README.md', 'LICENSE-MIT', 'LICENSE-APACHE', 'dist/index.js', 'dist/index.d.ts', 'dist/everlink_bg.wasm']) {
+    for (const wanted of ['README.md', 'LICENSE-MIT', 'LICENSE-APACHE', 'dist/index.js', 'dist/index.d.ts', 'dist/everlink_bg.wasm', 'dist/everlink_host.wasm', 'dist/everlink_store.wasm']) {
         assert.ok(files.includes(wanted), `${wanted} is not in it`);
     }
     const unwanted = files.filter((name) => /^(src|test|bindings|bench)\b|\.(rs|gz)$/.test(name));
@@ -47,6 +47,45 @@ test('in a bundler, in its page and its worker', settings, scoped(async (scope) 
     assert.ok(worker.bytes);
     const globals = await page.evaluate(() => Object.keys(globalThis).filter((name) => /everlink|wasm|wbg/i.test(name)));
     assert.deepEqual(globals, []);
+}));
+
+test('a page loads what it uses, and says so if it cannot', settings, scoped(async (scope) => {
+    const server = await signaling(scope);
+    const { uuid } = await host(scope, server, '--echo');
+    const origin = await pages(scope);
+    const context = await profile(scope, await browser(scope));
+    const modules = [];
+    context.on('request', (request) => modules.push(...(/everlink_(\w+)\.wasm$/.exec(request.url())?.slice(1) ?? [])));
+    const page = await open(context, origin);
+    await page.evaluate(async ([server, uuid]) => {
+        globalThis.client = await everlink.Client.create({ signaling: server });
+        const connection = await client.connectByUuid(uuid);
+        const channel = connection.openChannel('notes');
+        await channel.send('hello');
+        if ((await channel.receive()) !== 'hello') throw new Error('no echo');
+        cut();
+        await channel.send('again');
+        if ((await channel.receive()) !== 'again') throw new Error('no echo');
+        await connection.close();
+    }, [server, uuid]);
+    assert.deepEqual(modules, ['bg']);
+
+    const expose = (name) => page.evaluate((name) => client.exposeService({ user: `loader${Date.now()}`, service: `${name}@1.0.0` })
+        .then(async (service) => (await service.stop(), 'exposed'), (error) => `${error.name} ${error.code} ${error instanceof everlink.LoadError}`), name);
+    await context.route('**/everlink_host.wasm', (route) => route.abort());
+    assert.equal(await expose('nothing'), 'LoadError not-loaded true');
+    await context.unroute('**/everlink_host.wasm');
+    await context.route('**/everlink_host.wasm', (route) => route.fulfill({ path: join(web, 'dist/tutorial/everlink_host.wasm'), contentType: 'application/wasm' }));
+    assert.equal(await expose('other'), 'LoadError other-build true');
+    await context.unroute('**/everlink_host.wasm');
+    assert.equal(await expose('right'), 'exposed');
+    assert.equal(await expose('again'), 'exposed');
+    assert.deepEqual(modules, ['bg', 'host', 'host', 'host']);
+    await page.evaluate(async (server) => {
+        const client = await everlink.Client.create({ signaling: server, store: 'memory' });
+        await client.shutdown();
+    }, server);
+    assert.deepEqual(modules, ['bg', 'host', 'host', 'host', 'store']);
 }));
 
 test('in Node, over a polyfill: with a native host, and as a host', settings, scoped(async (scope) => {

@@ -47,6 +47,8 @@ test('a terminal leads and a page follows; the lead goes to the page and back', 
     await role(page, 'leading');
     await button(page, 'Give back').click();
     await role(page, 'following');
+    // The page knows before the terminal does.
+    await told('phase', ({ phase }) => phase === 'active');
     say('goto 6');
     await at(page, '5');
     assert.deepEqual(page.wrong, []);
@@ -68,7 +70,7 @@ test('who leads is asked for the lead, and says yes or no', settings, scoped(asy
     await page.getByText('“I want to show something”').waitFor();
     await button(page, 'Hand it over').click();
     await role(page, 'following');
-    await told('leader', ({ you }) => you);
+    await told('phase', ({ phase }) => phase === 'active');
     say('release');
     await role(page, 'idle');
     await button(page, 'Next').click();
@@ -113,6 +115,8 @@ test('a link that is cut for a while: shown, the lead kept, and only the newest 
     // As a follower: what the leader did meanwhile is there at once.
     await button(page, 'Give back').click();
     await role(page, 'following');
+    // The page knows before the terminal does.
+    await told('phase', ({ phase }) => phase === 'active');
     await context.setOffline(true);
     await page.evaluate(() => globalThis.cut());
     await page.getByText('Connection lost.').waitFor();

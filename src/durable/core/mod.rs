@@ -42,7 +42,7 @@ pub(crate) use messages::Ended;
 pub(crate) use network::NetworkChange;
 pub(crate) use outbox::cost;
 pub(crate) use path::{LinkId, LinkInfo};
-pub(crate) use records::{after, identity_prefix, session_prefix};
+pub(crate) use records::{BadRecord, after, identity_prefix, session_prefix};
 pub(crate) use saved::SavedSession;
 pub use saving::Undelivered;
 pub(crate) use saving::WallClock;

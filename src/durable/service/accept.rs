@@ -16,12 +16,13 @@ use crate::durable::core::{
 };
 use crate::durable::driver::Adoption;
 use crate::durable::events::ServiceEvent;
+use crate::durable::resuming::Resuming;
 use crate::durable::shared::Shared;
 use crate::error::{CloseReason, DialError, Misbehaviour};
 use crate::identity::{Identity, PublicKey};
 use crate::link::{Link, LinkEvent};
 use crate::runtime::{self, Futures, Instant};
-use crate::store::{Batch, Store};
+use crate::store::Batch;
 
 /// Links whose HELLO is awaited at one time; further ones are closed.
 const MAX_GREETING: usize = 256;
@@ -60,7 +61,7 @@ pub(crate) struct Acceptor {
 
 /// Where the sessions of a service are kept, and as whose.
 pub(crate) struct Keeper {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) resuming: Arc<dyn Resuming>,
     /// The service, as it stands in the records.
     pub(crate) target: bytes::Bytes,
 }
@@ -200,7 +201,11 @@ impl Acceptor {
     /// Takes up the sessions that a store has of an earlier process. At most as many as may wait
     /// to be accepted, the newest first; the others wait in the store.
     pub(crate) fn resume(&mut self, mut saved: Vec<SavedSession>) {
-        let now = runtime::now();
+        let (Some(resuming), now) =
+            (self.keeper.as_ref().map(|keeper| keeper.resuming.clone()), runtime::now())
+        else {
+            return;
+        };
         saved.sort_by_key(|session| std::cmp::Reverse(session.at()));
         for saved in saved {
             let id = saved.id;
@@ -214,8 +219,7 @@ impl Acceptor {
                 continue;
             };
             let seed = u64::from_be_bytes(runtime::random());
-            let (identity, config) = (self.identity.clone(), self.config.clone());
-            let restored = Session::restore(identity, config, saved, runtime::wall_clock(), now, seed);
+            let restored = resuming.restore(self.config.clone(), saved, seed);
             match restored.map(|session| (session.peer(), session)) {
                 Ok((Some(peer), session)) => slot.send(self.start(id, peer, session)),
                 Ok((None, _)) => continue,
@@ -228,7 +232,7 @@ impl Acceptor {
     }
 
     fn start(&mut self, id: SessionId, peer: PublicKey, session: Session) -> DurableConnection {
-        let store = self.keeper.as_ref().map(|keeper| keeper.store.clone());
+        let store = self.keeper.as_ref().map(|keeper| keeper.resuming.store().clone());
         let (connection, adopt, driver) = DurableConnection::accept(session, store);
         let task = runtime::spawn(driver.run());
         self.drivers.push(Box::pin(async move {
@@ -256,7 +260,7 @@ impl Acceptor {
         let prefix = session_prefix(&self.identity.public_key(), id);
         let mut batch = Batch::default();
         batch.remove(prefix.clone(), after(&prefix));
-        let forgotten = keeper.store.apply(batch);
+        let forgotten = keeper.resuming.store().apply(batch);
         self.refusing.push(Box::pin(async move {
             if let Err(error) = forgotten.await {
                 tracing::warn!(session = %id, %error, "a session that ended long ago stays in the store");

@@ -2,7 +2,7 @@
 
 use everlink::signaling::{HttpSignaling, metadata_to_js};
 use everlink::store::{IndexedDbStore, IndexedDbStoreConfig, MemoryStore};
-use everlink::{Client, Identity};
+use everlink::{Client, ClientBuilder, Identity};
 use js_sys::{Array, Promise};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -50,18 +50,14 @@ impl RawIdentity {
 /// Where sessions live on.
 #[wasm_bindgen]
 pub struct RawStore {
-    kind: Kind,
-}
-
-enum Kind {
-    Memory(MemoryStore),
-    IndexedDb(IndexedDbStore),
+    /// Tells the builder. A closure, so that what has to do with stores is made by those who make one: it is loaded then.
+    keep: Box<dyn FnOnce(ClientBuilder) -> ClientBuilder>,
 }
 
 #[wasm_bindgen]
 impl RawStore {
     pub fn memory() -> RawStore {
-        Self { kind: Kind::Memory(MemoryStore::new()) }
+        Self { keep: Box::new(|builder| builder.store(MemoryStore::new())) }
     }
 
     #[wasm_bindgen(js_name = indexedDb)]
@@ -73,7 +69,7 @@ impl RawStore {
             }
             let store =
                 IndexedDbStore::open_with(&name, config).await.map_err(|cause| error::store(&cause))?;
-            Ok(RawStore { kind: Kind::IndexedDb(store) }.into())
+            Ok(RawStore { keep: Box::new(|builder| builder.store(store)) }.into())
         })
     }
 }
@@ -98,9 +94,8 @@ impl RawClient {
         let signaling = HttpSignaling::new(signaling).map_err(|cause| argument("bad-url", &cause))?;
         let builder = Client::builder(identity.identity.clone()).signaling(signaling).ice(options::ice(ice)?);
         let stored = store.is_some();
-        let builder = match store.map(|store| store.kind) {
-            Some(Kind::Memory(store)) => builder.store(store),
-            Some(Kind::IndexedDb(store)) => builder.store(store),
+        let builder = match store {
+            Some(store) => (store.keep)(builder),
             None => builder,
         };
         Ok(Self { client: Some(builder.build()), stored })

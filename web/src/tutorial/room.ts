@@ -1,5 +1,6 @@
 import type { Client } from '../client.js';
 import { guard, run } from '../errors.js';
+import { loadWith } from '../load.js';
 import * as glue from '../glue.js';
 import type { Abortable } from '../options.js';
 import { enroll } from './errors.js';
@@ -80,6 +81,7 @@ export class TutorialRoom<S = TutorialSyncState> {
      */
     static async open<S = TutorialSyncState>(client: Client, options: RoomOptions): Promise<TutorialRoom<S>> {
         enroll();
+        await loadWith('host');
         const { signal, ...rest } = options;
         const { RawRoom } = glue as unknown as TutorialGlue;
         return new TutorialRoom<S>(await run((cancelled) => RawRoom.open(client.raw, JSON.stringify(rest), cancelled), signal));

@@ -1,0 +1,231 @@
+// Divides a module into what every page needs and parts that are loaded on demand: `node split.mjs DIRECTORY`, which holds
+// `everlink_bg.wasm` with names, and `everlink.js`, its glue. A part is `everlink_NAME.wasm`, and joins the memory, the table
+// and the functions of the first module when the glue's `loadPart` is called.
+//
+// A function belongs to a part if only the part's entries lead to it: those entries are exports, which JavaScript calls when
+// the part is there, and functions of types that nothing else makes (the `poll` of a service's task), which are called
+// by the table. What anything else calls directly stays, whatever it is named. So no two functions may have become one that
+// has one of their names; with `--whole`, where that cannot be had, everything stays and the parts are empty.
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { Reader, number, renumbered, section, text } from './wasm.mjs';
+
+/** The entries of each part: exports, and the types whose functions only the part calls. */
+const PARTS = {
+    // Exposing services. A room is one.
+    host: {
+        exports: /^(rawclient_(exposeService|claimUsername|services)|(__wbg_)?rawservice_|(__wbg_)?rawroom_)/,
+        types: /signaling::host|expose_service|RawService|durable::service|ServiceEvent|ServiceRegistration|claim_username|RawClient>::services|tutorial::room|tutorial::core::room|RawRoom/,
+    },
+    // Sessions that outlive the page.
+    store: {
+        exports: /^((__wbg_)?rawstore_|rawidentity_loadOrCreate)/,
+        types: /store::indexed_db|store::memory|web::database|resuming::InStore|RawStore|load_or_create/,
+    },
+};
+
+const [, , directory, whole] = process.argv;
+const file = join(directory, 'everlink_bg.wasm');
+const glueFile = join(directory, 'everlink.js');
+const bytes = readFileSync(file);
+
+// ---------------------------------------------------------------------------------------------------- what there is
+const reader = new Reader(bytes);
+const sections = [];
+const functions = []; // { module, name, type } of an import, else { body, type }
+const globals = [];
+const tables = [];
+const exported = [];
+const elements = [];
+const names = [];
+const entries = (each) => {
+    for (let left = reader.number(); left > 0; left--) each();
+};
+while (!reader.isOver) {
+    const from = reader.at;
+    const id = reader.byte();
+    const end = reader.number() + reader.at;
+    const start = reader.at;
+    if (id === 2) {
+        entries(() => {
+            const [module, name] = [reader.text(), reader.text()];
+            const description = reader.description();
+            if (description[0] !== 0) throw new Error(`${module} ${name} is imported, and no function`);
+            functions.push({ module, name, description });
+        });
+    } else if (id === 3) {
+        entries(() => functions.push({ type: reader.number(), calls: new Set() }));
+    } else if (id === 4) {
+        entries(() => {
+            const type = reader.byte();
+            const from = reader.at;
+            const flags = reader.number();
+            reader.number();
+            if (flags & 1) reader.number();
+            tables.push(Buffer.concat([Buffer.from([1, type]), bytes.subarray(from, reader.at)]));
+        });
+    } else if (id === 6) {
+        entries(() => {
+            const type = reader.take(2);
+            while (reader.byte() !== 0x0b);
+            globals.push(Buffer.concat([Buffer.from([3]), type]));
+        });
+    } else if (id === 7) {
+        entries(() => exported.push({ name: reader.text(), kind: reader.byte(), index: reader.number() }));
+    } else if (id === 9) {
+        entries(() => {
+            if (reader.number() !== 0 || reader.byte() !== 0x41) throw new Error('a segment of elements that is not simply active');
+            const offset = reader.number();
+            reader.byte();
+            const from = elements.length;
+            entries(() => elements.push({ slot: offset + elements.length - from, index: reader.number() }));
+        });
+    } else if (id === 10) {
+        let index = functions.findIndex((one) => one.calls);
+        entries(() => {
+            const one = functions[index++];
+            one.body = reader.take(reader.number());
+            renumbered(one.body, (kind, at) => (kind === 'function' && one.calls.add(at), at));
+        });
+    } else if (id === 0 && reader.text() === 'name') {
+        while (reader.at < end) {
+            const kind = reader.byte();
+            const after = reader.number() + reader.at;
+            if (kind === 1) entries(() => (names[reader.number()] = reader.text().replace(/\[[0-9a-f]{16}\]/g, '')));
+            reader.at = after;
+        }
+    }
+    reader.at = end;
+    sections.push({ id, whole: bytes.subarray(from, end), content: bytes.subarray(start, end) });
+}
+const exportsOf = new Map();
+for (const { name, kind, index } of exported) if (kind === 0) exportsOf.set(index, [...(exportsOf.get(index) ?? []), name]);
+
+// ----------------------------------------------------------------------------------------- what belongs to which part
+const roots = [...exportsOf.keys(), ...elements.map(({ index }) => index)];
+const partOf = new Map();
+for (const [part, { exports, types }] of Object.entries(PARTS)) {
+    const isEntry = (index) => !whole && (exportsOf.has(index) ? exportsOf.get(index).every((name) => exports.test(name)) : types.test(names[index] ?? ''));
+    // All that can be reached by something else.
+    const reached = new Set();
+    const waiting = roots.filter((index) => !isEntry(index));
+    while (waiting.length > 0) {
+        const index = waiting.pop();
+        if (reached.has(index)) continue;
+        reached.add(index);
+        waiting.push(...(functions[index].calls ?? []));
+    }
+    // Of the entries, too, if there are any of it: what is dead is left to wasm-opt.
+    const belongs = new Set();
+    waiting.push(...roots.filter((index) => isEntry(index) && !reached.has(index)));
+    while (waiting.length > 0) {
+        const index = waiting.pop();
+        if (reached.has(index) || belongs.has(index) || !functions[index].body) continue;
+        belongs.add(index);
+        waiting.push(...functions[index].calls);
+    }
+    for (const index of belongs) partOf.set(index, partOf.has(index) ? undefined : part);
+}
+
+// ------------------------------------------------------------------------------------------------ the modules written
+// A part fits the module it was cut from and no other: what it imports is named by that one's content.
+const fits = createHash('sha256').update(bytes).digest('base64url').slice(0, 8);
+const shared = new Map();
+/** The name by which the first module exports something to its parts. */
+const share = (kind, index) => {
+    const key = `${kind} ${index}`;
+    if (!shared.has(key)) shared.set(key, { name: `$${shared.size.toString(36)}`, kind, index });
+    return shared.get(key).name;
+};
+const isCalled = (name) => ({ id, content }) => id === 0 && content.subarray(1, 1 + content[0]).toString() === name;
+const list = (items) => [number(items.length), ...items];
+const magic = bytes.subarray(0, 8);
+const segment = (slot, indices) => Buffer.concat([Buffer.from([0, 0x41]), signed(slot), Buffer.from([0x0b]), ...list(indices.map(number))]);
+/** A number of which the highest bit written says the sign. */
+function signed(value) {
+    const bytes = [];
+    for (; value > 63; value >>= 7) bytes.push((value & 127) | 128);
+    return Buffer.from([...bytes, value]);
+}
+/** Elements as segments without holes. */
+function segments(elements, renumber) {
+    const runs = [];
+    for (const { slot, index } of elements) {
+        const last = runs.at(-1);
+        if (last && last.slot + last.indices.length === slot) last.indices.push(renumber(index));
+        else runs.push({ slot, indices: [renumber(index)] });
+    }
+    return runs.map(({ slot, indices }) => segment(slot, indices));
+}
+
+for (const part of Object.keys(PARTS)) {
+    const own = [...functions.keys()].filter((index) => partOf.get(index) === part);
+    const imports = [];
+    const add = (module, name, description) => imports.push(Buffer.concat([text(module), text(name), description]));
+    const known = { function: new Map(), global: new Map(), table: new Map() };
+    const mention = (kind, index) => {
+        if (known[kind].has(index)) return known[kind].get(index);
+        if (kind === 'function') {
+            const { module, name, description, type } = functions[index];
+            if (module === undefined) add(fits, share(0, index), Buffer.concat([Buffer.from([0]), number(type)]));
+            else add(module, name, description);
+        } else if (kind === 'global') {
+            add(fits, share(3, index), globals[index]);
+        } else {
+            add(fits, share(1, index), tables[index]);
+        }
+        known[kind].set(index, known[kind].size);
+        return known[kind].get(index);
+    };
+    // The tables as they are numbered in the first module.
+    tables.forEach((_, index) => mention('table', index));
+    for (const index of own) for (const called of functions[index].calls) if (partOf.get(called) !== part) mention('function', called);
+    for (const index of own) known.function.set(index, known.function.size);
+    const bodies = own.map((index) => renumbered(functions[index].body, mention));
+    add(fits, share(2, 0), Buffer.concat([Buffer.from([2]), sections.find(({ id }) => id === 5).content.subarray(1)]));
+    const exports = exported.filter(({ kind, index }) => kind === 0 && partOf.get(index) === part);
+    writeFileSync(join(directory, `everlink_${part}.wasm`), Buffer.concat([
+        magic,
+        sections.find(({ id }) => id === 1).whole,
+        section(2, ...list(imports)),
+        section(3, ...list(own.map((index) => number(functions[index].type)))),
+        section(7, ...list(exports.map(({ name, index }) => Buffer.concat([text(name), Buffer.from([0]), number(mention('function', index))])))),
+        section(9, ...list(segments(elements.filter(({ index }) => partOf.get(index) === part), (index) => mention('function', index)))),
+        section(10, ...list(bodies.map((body) => Buffer.concat([number(body.length), body])))),
+        // What wasm-opt must know.
+        ...sections.filter(isCalled('target_features')).map(({ whole }) => whole),
+    ]));
+}
+
+const isFirst = (index) => partOf.get(index) === undefined;
+const unreachable = Buffer.from([3, 0, 0x00, 0x0b]);
+writeFileSync(file, Buffer.concat([magic, ...sections.map(({ id, whole }) => {
+    if (id === 7) {
+        const kept = exported.filter(({ kind, index }) => kind !== 0 || isFirst(index));
+        const all = [...kept, ...shared.values()];
+        return section(7, ...list(all.map(({ name, kind, index }) => Buffer.concat([text(name), Buffer.from([kind]), number(index)]))));
+    }
+    if (id === 9) return section(9, ...list(segments(elements.filter(({ index }) => isFirst(index)), (index) => index)));
+    if (id === 10) {
+        return section(10, ...list(functions.flatMap(({ body }, index) => (body === undefined ? [] : [isFirst(index) ? Buffer.concat([number(body.length), body]) : unreachable]))));
+    }
+    return whole;
+})]));
+
+// The glue calls what is exported by one name for all modules.
+writeFileSync(glueFile, `${readFileSync(glueFile, 'utf8')}
+/** Adds a part to the module that is loaded. */
+export async function loadPart(source) {
+    const { instance } = await __wbg_load(await source, { ...__wbg_get_imports(), '${fits}': wasmInstance.exports });
+    wasm = { ...wasm, ...instance.exports };
+}
+`);
+const types = join(directory, 'everlink.d.ts');
+writeFileSync(types, `${readFileSync(types, 'utf8')}\n/** Adds a part to the module that is loaded. */\nexport function loadPart(source: Response | BufferSource | WebAssembly.Module | Promise<Response>): Promise<void>;\n`);
+for (const part of Object.keys(PARTS)) {
+    const own = [...functions.keys()].filter((index) => partOf.get(index) === part);
+    console.log(`   ${part}: ${own.length} functions, ${own.reduce((sum, index) => sum + functions[index].body.length, 0)} bytes`);
+}
+console.log(`   shared: ${shared.size}`);
