@@ -15,17 +15,15 @@ const stream = (page, server, uuid) =>
         Object.assign(globalThis, await dial(server, uuid, { connection: { backoff: { maxAttempts: null } } }));
         Object.assign(globalThis, { enough: false, sent: 0, received: [], times: [], events: [] });
         globalThis.sending = (async () => {
-            // All of them are held: for every one that is not, a finaliser of the glue runs some day, and a kept page in which
-            // any script runs is given up by Chromium.
-            const receipts = [];
+            let last;
             while (!enough) {
-                receipts.push(await channel.send(`${sent++} `));
+                last = await channel.send(`${sent++} `);
                 // Not more than the echo keeps up with.
                 while (sent - received.length > 200 && !enough) await channel.receive().then(got);
             }
             while (received.length < sent) await channel.receive().then(got);
             await channel.commit();
-            await receipts.at(-1).acked();
+            await last.acked();
         })();
         function got(message) {
             received.push(message);
