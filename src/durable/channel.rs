@@ -356,6 +356,12 @@ impl ChannelSender {
         }
     }
 
+    /// The receipt of a message that this side's channel took before, by its number
+    /// ([`Receipt::seq`]): for programs that keep numbers alone.
+    pub fn receipt(&self, seq: u64) -> Receipt {
+        Receipt { shared: self.inner.shared().clone(), channel: self.inner.id, seq }
+    }
+
     fn offer(&self, message: Message, terms: &SendTerms) -> Result<Receipt, TrySendError> {
         let (shared, channel) = (self.inner.shared(), self.inner.id);
         let receipt = |seq| Receipt { shared: shared.clone(), channel, seq };

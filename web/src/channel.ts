@@ -1,6 +1,6 @@
 import * as check from './check.js';
 import { ArgumentError, ReceiveError, guard, run } from './errors.js';
-import type { RawChannel, RawEvents, RawReceipt } from './glue.js';
+import type { RawChannel, RawEvents } from './glue.js';
 import type { Abortable, SendOptions } from './options.js';
 import type { Buffered, ChannelEvent } from './state.js';
 
@@ -9,16 +9,14 @@ export type Data = string | ArrayBuffer | ArrayBufferView;
 
 /** Proof that a message was taken, and a way to learn what becomes of it. */
 export class Receipt {
-    readonly #raw: RawReceipt;
+    readonly #channel: RawChannel;
+    /** The message's number in its channel, from 1; 0 on a lossy channel. */
+    readonly seq: number;
 
     /** @internal */
-    constructor(raw: RawReceipt) {
-        this.#raw = raw;
-    }
-
-    /** The message's number in its channel, from 1; 0 on a lossy channel. */
-    get seq(): number {
-        return this.#raw.seq;
+    constructor(channel: RawChannel, seq: number) {
+        this.#channel = channel;
+        this.seq = seq;
     }
 
     /**
@@ -26,7 +24,7 @@ export class Receipt {
      * @throws {@link SendError} if it was dropped, or the connection closed, before.
      */
     async stored({ signal }: Abortable = {}): Promise<void> {
-        await run((cancelled) => this.#raw.stored(cancelled), signal);
+        await run((cancelled) => this.#channel.stored(this.seq, cancelled), signal);
     }
 
     /**
@@ -34,7 +32,7 @@ export class Receipt {
      * @throws {@link SendError} that says why it will not be delivered.
      */
     async acked({ signal }: Abortable = {}): Promise<void> {
-        await run((cancelled) => this.#raw.acked(cancelled), signal);
+        await run((cancelled) => this.#channel.acked(this.seq, cancelled), signal);
     }
 }
 
@@ -84,7 +82,7 @@ export class DurableChannel implements AsyncIterable<string | Uint8Array> {
         const turn = this.#turn;
         // A view may be changed by its owner while it waits for its turn; the module takes a copy at once.
         const kept = typeof message === 'string' || !turn ? message : message.slice();
-        const sent = run<RawReceipt>(async (cancelled) => {
+        const sent = run<number>(async (cancelled) => {
             if (turn) await (cancelled ? Promise.race([turn, cancelled]) : turn);
             signal?.throwIfAborted();
             return this.#raw.send(kept, check.message(terms), terms.supersede, cancelled);
@@ -93,7 +91,7 @@ export class DurableChannel implements AsyncIterable<string | Uint8Array> {
             if (this.#turn === next) this.#turn = undefined;
         });
         this.#turn = next;
-        return new Receipt(await sent);
+        return new Receipt(this.#raw, await sent);
     }
 
     /**
@@ -107,8 +105,8 @@ export class DurableChannel implements AsyncIterable<string | Uint8Array> {
 
     #take(message: string | Uint8Array, terms: SendOptions): Receipt | undefined {
         const deadline = check.message(terms);
-        const raw = guard(() => this.#raw.trySend(message, deadline, terms.supersede));
-        return raw && new Receipt(raw);
+        const seq = guard(() => this.#raw.trySend(message, deadline, terms.supersede));
+        return seq === undefined ? undefined : new Receipt(this.#raw, seq);
     }
 
     /**

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use everlink::{ChannelReceiver, ChannelSender, Receipt, TrySendError};
+use everlink::{ChannelReceiver, ChannelSender, TrySendError};
 use futures_util::{FutureExt as _, StreamExt as _};
 use js_sys::Promise;
 use tokio::sync::Mutex;
@@ -45,16 +45,17 @@ impl RawChannel {
         self.lossy
     }
 
-    /// Takes a message if there is room now; `undefined` when there is none.
+    /// Takes a message if there is room now, and gives its number; `undefined` when there is none. A number and no object:
+    /// those have finalisers, and a page that the browser keeps while another is shown may not run any.
     #[wasm_bindgen(js_name = trySend)]
     pub fn try_send(
         &self,
         data: &JsValue,
         deadline: f64,
         supersede: Option<String>,
-    ) -> Result<Option<RawReceipt>, JsValue> {
+    ) -> Result<Option<f64>, JsValue> {
         match self.sender.try_send_with(to_message(data), options::message(deadline, supersede)) {
-            Ok(receipt) => Ok(Some(RawReceipt { receipt })),
+            Ok(receipt) => Ok(Some(receipt.seq() as f64)),
             Err(TrySendError::Full(_)) => Ok(None),
             Err(TrySendError::Failed(_, cause)) => Err(error::send(&cause)),
             Err(_) => Ok(None),
@@ -73,7 +74,23 @@ impl RawChannel {
         let options = options::message(deadline, supersede);
         promise(cancelled, async move {
             let receipt = sender.send_with(message, options).await.map_err(|cause| error::send(&cause))?;
-            Ok(RawReceipt { receipt }.into())
+            Ok(number(receipt.seq()))
+        })
+    }
+
+    /// Resolves when the message of this number is stored.
+    pub fn stored(&self, seq: f64, cancelled: Option<Promise>) -> Promise {
+        let receipt = self.sender.receipt(seq as u64);
+        promise(cancelled, async move {
+            receipt.stored().await.map(|()| JsValue::UNDEFINED).map_err(|cause| error::send(&cause))
+        })
+    }
+
+    /// Resolves when the message of this number was received.
+    pub fn acked(&self, seq: f64, cancelled: Option<Promise>) -> Promise {
+        let receipt = self.sender.receipt(seq as u64);
+        promise(cancelled, async move {
+            receipt.acked().await.map(|()| JsValue::UNDEFINED).map_err(|cause| error::send(&cause))
         })
     }
 
@@ -122,33 +139,5 @@ impl RawChannel {
     pub fn close(&self) {
         self.sender.close();
         self.held.forget(self.sender.label());
-    }
-}
-
-/// What becomes of a message.
-#[wasm_bindgen]
-pub struct RawReceipt {
-    receipt: Receipt,
-}
-
-#[wasm_bindgen]
-impl RawReceipt {
-    #[wasm_bindgen(getter)]
-    pub fn seq(&self) -> f64 {
-        self.receipt.seq() as f64
-    }
-
-    pub fn stored(&self, cancelled: Option<Promise>) -> Promise {
-        let receipt = self.receipt.clone();
-        promise(cancelled, async move {
-            receipt.stored().await.map(|()| JsValue::UNDEFINED).map_err(|cause| error::send(&cause))
-        })
-    }
-
-    pub fn acked(&self, cancelled: Option<Promise>) -> Promise {
-        let receipt = self.receipt.clone();
-        promise(cancelled, async move {
-            receipt.acked().await.map(|()| JsValue::UNDEFINED).map_err(|cause| error::send(&cause))
-        })
     }
 }

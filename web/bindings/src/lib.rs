@@ -15,7 +15,7 @@ mod service;
 #[cfg(feature = "tutorial")]
 mod tutorial;
 
-pub use self::channel::{RawChannel, RawReceipt};
+pub use self::channel::RawChannel;
 pub use self::client::{RawClient, RawIdentity, RawStore};
 pub use self::connection::RawConnection;
 pub use self::event::RawEvents;
