@@ -62,6 +62,9 @@ function versionOf(name) {
 
 export const close = (database) => database.close();
 
+/** How long a transaction may take, in milliseconds: when the disk gets full Chromium may never say what became of one. */
+const ANSWERS_WITHIN = 10_000;
+
 /**
  * One transaction, which is given its requests at once by `ask`. Resolves with what the function that `ask` returned finds
  * when all of it is done; otherwise nothing is.
@@ -72,8 +75,15 @@ function transact(database, write, ask) {
         // What is told to be stored shall survive a loss of power.
         const transaction = database.transaction(store, write ? 'readwrite' : 'readonly', { durability: 'strict' });
         let found;
-        transaction.oncomplete = () => resolve(found?.());
+        // As if it were closed, so that it is opened anew and all of it written again: that the first was done after all
+        // does no harm then.
+        const timer = setTimeout(() => reject(failure('InvalidStateError', 'the browser does not answer; the disk may be full')), ANSWERS_WITHIN);
+        transaction.oncomplete = () => {
+            clearTimeout(timer);
+            resolve(found?.());
+        };
         transaction.onabort = () => {
+            clearTimeout(timer);
             reject(transaction.error ?? failure('InvalidStateError', 'the browser gave a transaction up'));
         };
         try {
