@@ -67,6 +67,9 @@ if [ "$profile" = wasm ]; then
         done
         node shorten.mjs "build/$part/everlink.js" "build/$part"/everlink_*.wasm
     done
+else
+    # What a part took along leaves imports behind that nobody gives.
+    for module in build/{,tutorial/}everlink_*.wasm; do npx wasm-opt -g --remove-unused-module-elements "$module" -o "$module"; done
 fi
 
 step 'TypeScript'
@@ -83,9 +86,10 @@ for part in . tutorial; do
     cp "build/$part/everlink.js" "build/$part/js/glue.js"
     # What of the library is JavaScript.
     cp -r "build/$part/snippets" "build/$part/js"
-    # One file of what all entries share, and one for each entry; what nobody calls is left out.
+    # One file of what all entries share, and one for each entry; what nobody calls is left out. The glue names a snippet once
+    # for each of its functions, until it is shortened.
     npx esbuild "${entries[@]/#/$sources/}" --bundle --splitting --format=esm --target=es2022 --external:node:* \
-        --chunk-names=shared-[hash] --outdir="build/dist/$part" --log-level=warning "${minify[@]}"
+        --chunk-names=shared-[hash] --outdir="build/dist/$part" --log-level=warning --log-override:duplicate-object-key=silent "${minify[@]}"
 done
 
 step 'page'

@@ -20,6 +20,7 @@ await build({
     charset: 'utf8',
     legalComments: 'eof',
     logLevel: 'warning',
+    logOverride: { 'duplicate-object-key': 'silent' },
 });
 for (const name of ['index.html', 'style.css', 'icon.svg']) await copyFile(join(here, 'tutorial', name), join(out, name));
 for (const [name, from] of [
