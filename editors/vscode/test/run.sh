@@ -30,8 +30,8 @@ npm run --silent package
 # A network of its own for the editor, which can be cut while the browser still shows it.
 space=everlink-code-$$
 link=elc$(($$ % 100000))
-# The editor's processes outlive the one that started them, and keep the network.
-trap 'ip netns pids "$space" | xargs -r kill -9; ip netns del "$space"; ip link del "$link" 2>/dev/null || true' EXIT
+# The editor's processes outlive the one that started them, and keep the network; some may be gone just before they are ended.
+trap 'ip netns pids "$space" | xargs -r kill -9 2>/dev/null || true; ip netns del "$space"; ip link del "$link" 2>/dev/null || true' EXIT
 ip netns add "$space"
 ip link add "$link" type veth peer name v0 netns "$space"
 ip addr add 10.89.0.1/24 dev "$link"
