@@ -201,11 +201,8 @@ impl Acceptor {
     /// Takes up the sessions that a store has of an earlier process. At most as many as may wait
     /// to be accepted, the newest first; the others wait in the store.
     pub(crate) fn resume(&mut self, mut saved: Vec<SavedSession>) {
-        let (Some(resuming), now) =
-            (self.keeper.as_ref().map(|keeper| keeper.resuming.clone()), runtime::now())
-        else {
-            return;
-        };
+        let Some(resuming) = self.keeper.as_ref().map(|keeper| keeper.resuming.clone()) else { return };
+        let now = runtime::now();
         saved.sort_by_key(|session| std::cmp::Reverse(session.at()));
         for saved in saved {
             let id = saved.id;

@@ -9,6 +9,12 @@ const encoder = new TextEncoder();
 /** The bytes of a message. Text, which no everlink sends, counts as its bytes. */
 const bytes = (data) => (typeof data === 'string' ? encoder.encode(data) : new Uint8Array(data));
 
+/** Gives what undoes it. */
+function listen(target, type, heard) {
+    target.addEventListener(type, heard);
+    return () => target.removeEventListener(type, heard);
+}
+
 export function addServer(servers, urls, username, credential) {
     servers.push(username || credential ? { urls, username, credential } : { urls });
 }
@@ -16,6 +22,7 @@ export function addServer(servers, urls, username, credential) {
 export class Peer {
     #pc;
     #tell;
+    /** By number: the channel, and what ends the listening to it. */
     #lossy = new Map();
     /** What is heard, to be undone. */
     #heard = [];
@@ -29,8 +36,10 @@ export class Peer {
         const pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: relayOnly ? 'relay' : 'all' });
         this.#pc = pc;
         try {
-            this.channel = this.#open(label, 0, { ordered: true }, FRAME);
-            this.channel.bufferedAmountLowThreshold = low;
+            const [channel, undo] = this.#open(label, 0, { ordered: true }, FRAME);
+            channel.bufferedAmountLowThreshold = low;
+            this.channel = channel;
+            this.#heard.push(undo);
         } catch (error) {
             pc.close();
             throw error;
@@ -56,16 +65,14 @@ export class Peer {
     }
 
     #on(target, type, heard) {
-        target.addEventListener(type, heard);
-        this.#heard.push(() => target.removeEventListener(type, heard));
+        this.#heard.push(listen(target, type, heard));
     }
 
-    /** A channel that both ends know by its number. */
+    /** A channel that both ends know by its number, and what ends the listening to it. */
     #open(label, id, init, report) {
         const channel = this.#pc.createDataChannel(label, { negotiated: true, id, ...init });
         channel.binaryType = 'arraybuffer';
-        this.#on(channel, 'message', ({ data }) => this.#tell(report, bytes(data)));
-        return channel;
+        return [channel, listen(channel, 'message', ({ data }) => this.#tell(report, bytes(data)))];
     }
 
     /** Takes an offer; gives the answer, for `describe`. */
@@ -107,7 +114,7 @@ export class Peer {
 
     /** Its messages are lost where it cannot be opened, as they may be. */
     openLossy(id, ordered, maxRetransmits) {
-        if (/connecting|open/.test(this.#lossy.get(id)?.readyState)) return;
+        if (/connecting|open/.test(this.#lossy.get(id)?.[0].readyState)) return;
         this.closeLossy(id);
         try {
             this.#lossy.set(id, this.#open('everlink/lossy', id, { ordered, maxRetransmits }, LOSSY + id));
@@ -115,7 +122,7 @@ export class Peer {
     }
 
     sendLossy(id, data) {
-        const channel = this.#lossy.get(id);
+        const channel = this.#lossy.get(id)?.[0];
         if (channel?.readyState !== 'open' || channel.bufferedAmount >= MAX_LOSSY_BYTES) return;
         try {
             channel.send(data);
@@ -123,7 +130,10 @@ export class Peer {
     }
 
     closeLossy(id) {
-        this.#lossy.get(id)?.close();
+        const [channel, undo] = this.#lossy.get(id) ?? [];
+        // A stream that is over must not speak for the next one of its number, nor be kept as long as the link.
+        undo?.();
+        channel?.close();
         this.#lossy.delete(id);
     }
 
