@@ -8,12 +8,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use wasm_bindgen::JsValue;
 
 use super::NetworkChange;
 use super::sleep::SleepWatch;
 use crate::runtime;
+use crate::runtime::sync::Notify;
 use crate::web::{Listener, get, global};
 
 /// How often to look at the clocks.
