@@ -106,6 +106,12 @@ while (!reader.isOver) {
 const exportsOf = new Map();
 for (const { name, kind, index } of exported) if (kind === 0) exportsOf.set(index, [...(exportsOf.get(index) ?? []), name]);
 
+// The table holds a function for each kind of closure that wasm-bindgen was told of, though JavaScript calls it by an export, and has
+// none of the kinds that are not used. Those give their place to a function that is there anyway.
+const isUnused = ({ index }) => !exportsOf.has(index) && names[index]?.startsWith('wasm_bindgen::convert::closures::_::invoke');
+const used = elements.find((element) => !isUnused(element));
+for (const element of elements.filter(isUnused)) element.index = used.index;
+
 // ----------------------------------------------------------------------------------------- what belongs to which part
 const roots = [...exportsOf.keys(), ...elements.map(({ index }) => index)];
 const partOf = new Map();
