@@ -138,10 +138,25 @@ const CATCH_UP: Duration = Duration::from_millis(50);
 
 /// `future`'s output, or `None` when `duration` ends first; the future is then dropped.
 pub(crate) async fn timeout<F: Future>(duration: Duration, future: F) -> Option<F::Output> {
-    tokio::select! {
-        biased;
-        output = future => Some(output),
-        () = sleep(duration) => None,
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            () = sleep(duration) => None,
+        }
+    }
+    // The same in less code, of which each kind of future brings its own.
+    #[cfg(target_arch = "wasm32")]
+    {
+        use std::task::Poll;
+
+        let (mut future, mut sleep) = (std::pin::pin!(future), sleep(duration));
+        std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
+        })
+        .await
     }
 }
 

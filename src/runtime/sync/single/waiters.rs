@@ -124,11 +124,8 @@ impl Waiters {
                 return true;
             }
             Ok(at) => {
-                let known = &mut list.waiting[at].waker;
-                if let Some(waker) = waker
-                    && !known.as_ref().is_some_and(|known| known.will_wake(waker))
-                {
-                    _replaced = known.replace(waker.clone());
+                if waker.is_some() {
+                    _replaced = std::mem::replace(&mut list.waiting[at].waker, waker.cloned());
                 }
             }
             Err(_) if list.told != told => return true,
@@ -246,8 +243,7 @@ impl Slot {
     }
 
     pub(crate) fn register(&self, waker: &Waker) {
-        let known = self.0.take().filter(|known| known.will_wake(waker));
-        self.0.set(Some(known.unwrap_or_else(|| waker.clone())));
+        self.0.set(Some(waker.clone()));
     }
 
     pub(crate) fn wake(&self) {
