@@ -1,9 +1,9 @@
 //! The identity and the client.
 
-use everlink::signaling::{HttpSignaling, metadata_to_js};
+use everlink::signaling::HttpSignaling;
 use everlink::store::{IndexedDbStore, IndexedDbStoreConfig, MemoryStore};
 use everlink::{Client, ClientBuilder, Identity};
-use js_sys::{Array, Promise};
+use js_sys::{Array, JSON, Promise};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -163,7 +163,7 @@ impl RawClient {
                     ("owner", text(&service.owner)),
                     ("user", text(&service.username)),
                     ("service", text(&service.service)),
-                    ("metadata", metadata_to_js(&service.metadata)),
+                    ("metadata", JSON::parse(service.metadata.as_str()).unwrap_or(JsValue::NULL)),
                     ("expiresAt", crate::js::number(service.expires_at)),
                 ])
             };
