@@ -98,27 +98,35 @@ pub(crate) async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
+#[cfg(target_arch = "wasm32")]
+#[wasm_bindgen::prelude::wasm_bindgen(module = "/src/runtime/alarm.js")]
+extern "C" {
+    type Alarm;
+    #[wasm_bindgen(constructor)]
+    fn new(after: f64) -> Alarm;
+    #[wasm_bindgen(method, getter)]
+    fn rung(this: &Alarm) -> js_sys::Promise;
+    #[wasm_bindgen(method)]
+    fn stop(this: &Alarm);
+}
+
 /// Sleeps for `duration`. Boxed: whoever waits would bring the code anew.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn sleep(duration: Duration) -> BoxFuture<'static, ()> {
-    Box::pin(async move {
-        // In whole milliseconds, rounded up: one that is early has to be waited for once more.
-        let mut rest =
-            (duration.as_millis() as u64).saturating_add(u64::from(duration.subsec_nanos() % 1_000_000 > 0));
-        loop {
-            let part = rest.min(LONGEST);
-            gloo_timers::future::TimeoutFuture::new(part as u32).await;
-            rest -= part;
-            if rest == 0 {
-                break;
-            }
+    struct Stopping(Alarm);
+    impl Drop for Stopping {
+        fn drop(&mut self) {
+            self.0.stop();
         }
+    }
+    // In whole milliseconds, rounded up: one that is early has to be waited for once more.
+    let alarm = Stopping(Alarm::new((duration.as_secs_f64() * 1000.0).ceil()));
+    Box::pin(async move {
+        // It rings in any case.
+        let _ = wasm_bindgen_futures::JsFuture::from(alarm.0.rung()).await;
     })
 }
 
-/// A browser takes a longer timeout for none at all. In milliseconds.
-#[cfg(target_arch = "wasm32")]
-const LONGEST: u64 = i32::MAX as u64;
 /// A timer as late as this was held back, with everything else that the page does: it was not
 /// seen, or the machine slept.
 #[cfg(target_arch = "wasm32")]

@@ -31,15 +31,13 @@ function shortened(written, prefix = '') {
     return short;
 }
 
-/** What the first module shares with its parts, by the name that `split.mjs` gave it: the name it has from now on. */
-const anew = new Map();
-
 /** What wasm-bindgen calls the module of its own functions. */
 const OWN = './everlink_bg.js';
 
 /** An import by short names. What comes from a snippet as it is comes from the glue like the rest. */
 function imported(module, name) {
-    if (!module.startsWith('./')) return [module, anew.get(name)];
+    // What the first module gives its parts has short names.
+    if (!module.startsWith('./')) return [module, name];
     if (module === OWN) return ['a', shortened(name)];
     const [short, isNew] = named(`${module} ${name}`);
     if (isNew) {
@@ -64,7 +62,6 @@ for (const module of modules) {
         }
         const entries = reader.number();
         const parts = [number(entries)];
-        const shared = [];
         for (let entry = 0; entry < entries; entry++) {
             if (id === 2) {
                 parts.push(...imported(reader.text(), reader.text()).map(text), reader.description());
@@ -72,21 +69,11 @@ for (const module of modules) {
                 const name = reader.text();
                 const at = reader.at;
                 reader.byte();
-                const index = reader.number();
-                if (name.startsWith('$')) {
-                    shared.push({ name, index, description: reader.bytes.subarray(at, reader.at) });
-                    continue;
-                }
+                reader.number();
                 // Not all that is exported is used.
                 const used = given.has(`wasm.${name}`) || glue.includes(`wasm.${name}`);
                 parts.push(text(used ? shortened(`wasm.${name}`, 'wasm.') : name), reader.bytes.subarray(at, reader.at));
             }
-        }
-        // In a row, they compress.
-        shared.sort((one, other) => one.index - other.index);
-        for (const { name, description } of shared) {
-            anew.set(name, (anew.size + 36).toString(36));
-            parts.push(text(anew.get(name)), description);
         }
         sections.push(section(id, ...parts));
     }

@@ -30,6 +30,9 @@ const PARTS = {
 /** Up to how many bytes a function is copied into a part that calls it. */
 const SHORT = 40;
 
+/** The type of the elements of a table of functions. */
+const FUNCTIONS = 0x70;
+
 const [, , directory, whole] = process.argv;
 const file = join(directory, 'everlink_bg.wasm');
 const glueFile = join(directory, 'everlink.js');
@@ -63,12 +66,8 @@ while (!reader.isOver) {
         entries(() => functions.push({ type: reader.number(), calls: new Set() }));
     } else if (id === 4) {
         entries(() => {
-            const type = reader.byte();
-            const from = reader.at;
-            const flags = reader.number();
-            reader.number();
-            if (flags & 1) reader.number();
-            tables.push(Buffer.concat([Buffer.from([1, type]), bytes.subarray(from, reader.at)]));
+            const [type, flags, least] = [reader.byte(), reader.byte(), reader.number()];
+            tables.push({ type, least, most: flags & 1 ? reader.number() : undefined });
         });
     } else if (id === 6) {
         entries(() => {
@@ -107,6 +106,12 @@ while (!reader.isOver) {
 const exportsOf = new Map();
 for (const { name, kind, index } of exported) if (kind === 0) exportsOf.set(index, [...(exportsOf.get(index) ?? []), name]);
 
+// The table holds a function for each kind of closure that wasm-bindgen was told of, though JavaScript calls it by an export, and has
+// none of the kinds that are not used. Those give their place to a function that is there anyway.
+const isUnused = ({ index }) => !exportsOf.has(index) && names[index]?.startsWith('wasm_bindgen::convert::closures::_::invoke');
+const used = elements.find((element) => !isUnused(element));
+for (const element of elements.filter(isUnused)) element.index = used.index;
+
 // ----------------------------------------------------------------------------------------- what belongs to which part
 const roots = [...exportsOf.keys(), ...elements.map(({ index }) => index)];
 const partOf = new Map();
@@ -142,6 +147,13 @@ const share = (kind, index) => {
     const key = `${kind} ${index}`;
     if (!shared.has(key)) shared.set(key, { name: `$${shared.size.toString(36)}`, kind, index });
     return shared.get(key).name;
+};
+/** Functions go by the table, as exports would be thrice as long: what the first module adds to it for its parts. */
+const added = [];
+const functionTable = tables.findIndex(({ type }) => type === FUNCTIONS);
+const addFunction = (index) => {
+    if (!added.includes(index)) added.push(index);
+    return added.indexOf(index).toString(36);
 };
 const isCalled = (name) => ({ id, content }) => id === 0 && content.subarray(1, 1 + content[0]).toString() === name;
 const list = (items) => [number(items.length), ...items];
@@ -183,12 +195,13 @@ for (const part of Object.keys(PARTS)) {
         if (known[kind].has(index)) return known[kind].get(index);
         if (kind === 'function') {
             const { module, name, description, type } = functions[index];
-            if (module === undefined) add(fits, share(0, index), Buffer.concat([Buffer.from([0]), number(type)]));
+            if (module === undefined) add(fits, addFunction(index), Buffer.concat([Buffer.from([0]), number(type)]));
             else add(module, name, description);
         } else if (kind === 'global') {
             add(fits, share(3, index), globals[index]);
         } else {
-            add(fits, share(1, index), tables[index]);
+            const { type, least } = tables[index];
+            add(fits, share(1, index), Buffer.concat([Buffer.from([1, type, 0]), number(least)]));
         }
         known[kind].set(index, known[kind].size);
         return known[kind].get(index);
@@ -216,13 +229,19 @@ for (const part of Object.keys(PARTS)) {
 
 const isFirst = (index) => partOf.get(index) === undefined;
 const unreachable = Buffer.from([3, 0, 0x00, 0x0b]);
+const slots = added.map((index, at) => ({ slot: tables[functionTable].least + at, index }));
 writeFileSync(file, Buffer.concat([magic, ...sections.map(({ id, whole }) => {
+    if (id === 4) {
+        const added = (index) => (index === functionTable ? slots.length : 0);
+        const limits = ({ least, most }, more) => (most === undefined ? [0, least + more] : [1, least + more, most + more]);
+        return section(4, ...list(tables.map((table, index) => Buffer.concat([table.type, ...limits(table, added(index))].map(number)))));
+    }
     if (id === 7) {
         const kept = exported.filter(({ kind, index }) => kind !== 0 || isFirst(index));
         const all = [...kept, ...shared.values()];
         return section(7, ...list(all.map(({ name, kind, index }) => Buffer.concat([text(name), Buffer.from([kind]), number(index)]))));
     }
-    if (id === 9) return section(9, ...list(segments(elements.filter(({ index }) => isFirst(index)), (index) => index)));
+    if (id === 9) return section(9, ...list(segments([...elements.filter(({ index }) => isFirst(index)), ...slots], (index) => index)));
     if (id === 10) {
         return section(10, ...list(functions.flatMap(({ body }, index) => (body === undefined ? [] : [isFirst(index) ? Buffer.concat([number(body.length), body]) : unreachable]))));
     }
@@ -251,7 +270,9 @@ ${Object.values(alongside).join('')}};
 /** Adds a part to the module that is loaded. */
 export async function loadPart(part, source) {
     const [from] = await Promise.all([source, alongside[part]?.()]);
-    const { instance } = await __wbg_load(from, { ...__wbg_get_imports(), '${fits}': wasmInstance.exports });
+    const { exports } = wasmInstance;
+    const functions = Array.from({ length: ${added.length} }, (_, at) => [at.toString(36), exports.${share(1, functionTable)}.get(${tables[functionTable].least} + at)]);
+    const { instance } = await __wbg_load(from, { ...__wbg_get_imports(), '${fits}': { ...exports, ...Object.fromEntries(functions) } });
     wasm = { ...wasm, ...instance.exports };
 }
 `);
@@ -264,4 +285,4 @@ for (const part of Object.keys(PARTS)) {
     const own = [...functions.keys()].filter((index) => partOf.get(index) === part);
     console.log(`   ${part}: ${own.length} functions, ${own.reduce((sum, index) => sum + functions[index].body.length, 0)} bytes`);
 }
-console.log(`   shared: ${shared.size}`);
+console.log(`   shared: ${added.length}`);

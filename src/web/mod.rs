@@ -8,6 +8,6 @@ mod database;
 mod js;
 
 pub(crate) use self::database::{Changes, Database, DatabaseError, Hold, seed};
-pub(crate) use self::js::{Listener, get, global, name, problem, settled};
 #[cfg(test)]
 pub(crate) use self::js::{call, construct};
+pub(crate) use self::js::{get, global, name, problem, settled};

@@ -15,6 +15,16 @@ function listen(target, type, heard) {
     return () => target.removeEventListener(type, heard);
 }
 
+export const isSupported = () => !!globalThis.RTCPeerConnection;
+
+/** Tells when the page is left (0) and shown again (1), until it is aborted. A worker, and Node, have no such events. */
+export function watchPage(tell) {
+    const watch = new AbortController();
+    const { signal } = watch;
+    ['pagehide', 'pageshow'].forEach((event, shown) => globalThis.addEventListener?.(event, () => tell(shown), { signal }));
+    return watch;
+}
+
 export function addServer(servers, urls, username, credential) {
     servers.push(username || credential ? { urls, username, credential } : { urls });
 }

@@ -14,7 +14,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::WebConfig;
 use crate::link::LinkError;
-use crate::web::{self, Listener};
+use crate::web;
 
 /// The label of the one channel of a link; its id is 0.
 const LABEL: &str = "everlink/1";
@@ -37,24 +37,20 @@ pub(super) struct Registry {
     /// The page was left. It may be shown again, or be gone for good.
     left: Cell<bool>,
     shown: Notify,
-    page: RefCell<Vec<Listener>>,
+    page: RefCell<Option<(PageWatch, Closure<dyn FnMut(u32, JsValue)>)>>,
 }
 
 impl Registry {
     /// A registry that hears when its page is left. A worker, and Node, have no such events.
     pub(super) fn new() -> Rc<Self> {
         let registry = Rc::new(Self::default());
-        let on = |event, heard: fn(&Self)| {
-            let of = Rc::downgrade(&registry);
-            Listener::new(&js_sys::global(), event, move |_| {
-                if let Some(registry) = of.upgrade() {
-                    heard(&registry);
-                }
-            })
-            .ok()
-        };
-        let page = [on("pagehide", Self::leave), on("pageshow", Self::come_back)];
-        registry.page.replace(page.into_iter().flatten().collect());
+        let of = Rc::downgrade(&registry);
+        let tell = Closure::new(move |shown: u32, _| {
+            if let Some(registry) = of.upgrade() {
+                if shown == 0 { registry.leave() } else { registry.come_back() }
+            }
+        });
+        registry.page.replace(Some((watch_page(&tell), tell)));
         registry
     }
 
@@ -89,6 +85,14 @@ impl Registry {
         self.shut.set(true);
         let peers = self.peers.take();
         peers.iter().filter_map(Weak::upgrade).for_each(|peer| peer.close());
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if let Some((watch, _)) = self.page.take() {
+            watch.abort();
+        }
     }
 }
 
@@ -205,6 +209,15 @@ impl Reports {
 
 #[wasm_bindgen(module = "/src/link/web/peer.js")]
 extern "C" {
+    #[wasm_bindgen(js_name = isSupported)]
+    fn is_supported() -> bool;
+
+    type PageWatch;
+    #[wasm_bindgen(js_name = watchPage)]
+    fn watch_page(tell: &Closure<dyn FnMut(u32, JsValue)>) -> PageWatch;
+    #[wasm_bindgen(method)]
+    fn abort(this: &PageWatch);
+
     #[wasm_bindgen(js_name = addServer)]
     fn add_server(servers: &Array, urls: &Array, username: &str, credential: &str);
 
@@ -332,9 +345,9 @@ impl Drop for Peer {
 
 /// Whether there is WebRTC where this runs.
 pub(super) fn check_support() -> Result<(), LinkError> {
-    match web::global("RTCPeerConnection") {
-        Some(_) => Ok(()),
-        None => Err(LinkError::Unsupported(
+    match is_supported() {
+        true => Ok(()),
+        false => Err(LinkError::Unsupported(
             "there is no RTCPeerConnection; use a page of a browser with WebRTC, or in Node set \
              globalThis.RTCPeerConnection to that of node-datachannel/polyfill"
                 .to_owned(),

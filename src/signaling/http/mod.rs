@@ -227,27 +227,15 @@ impl Signaling for HttpSignaling {
     }
 }
 
-struct Polled {
-    ticket: String,
-    events: Vec<PolledEvent>,
-}
+/// An event as it was read. One of a newer server may be none that this version knows.
+type Read = (Cursor, Json);
 
-/// One of a newer server may be none that this version knows.
-struct PolledEvent {
-    cursor: Cursor,
-    event: Json,
-}
-
-impl Polled {
-    fn read(body: &[u8]) -> Result<Self, Bad> {
-        let body = Json::parse(body).unwrap_or_default();
-        let event = |event: &Json| {
-            let cursor = Cursor(read::text(event, "cursor")?);
-            Ok(PolledEvent { cursor, event: read::member(event, "event")? })
-        };
-        let events = read::list(&body, "events")?.iter().map(event).collect::<Result<_, Bad>>()?;
-        Ok(Self { ticket: read::text(&body, "ticket")?, events })
-    }
+/// The ticket by which to ask for events, and those that there are.
+fn read_polled(body: &[u8]) -> Result<(String, VecDeque<Read>), Bad> {
+    let body = Json::parse(body).unwrap_or_default();
+    let event = |event: &Json| Ok((Cursor(read::text(event, "cursor")?), read::member(event, "event")?));
+    let events = read::list(&body, "events")?.iter().map(event).collect::<Result<_, Bad>>()?;
+    Ok((read::text(&body, "ticket")?, events))
 }
 
 impl Shared {
@@ -338,16 +326,8 @@ impl Shared {
         let Some(first) = runtime::timeout(FIRST_BYTES_WITHIN, chunks.next()).await else {
             return Err(self.fall_back("something on the way keeps event streams back"));
         };
-        let pushed =
-            Pushed { shared: self, chunks, first, parser: SseParser::default(), read: VecDeque::new() };
-        let stream = futures_util::stream::unfold(Some(pushed), |pushed| async {
-            let mut pushed = pushed?;
-            match pushed.next().await {
-                Ok(event) => Some((Ok(event), Some(pushed))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        Ok(Box::pin(stream))
+        let source = Source::Pushed { chunks, first, parser: SseParser::default() };
+        Ok(Feed { shared: self, source, read: VecDeque::new() }.into_stream())
     }
 
     fn polls_until(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -364,24 +344,42 @@ impl Shared {
     /// Opens a stream that asks again and again.
     async fn poll(self: Arc<Self>, request: SignedRequest) -> Result<EventStream, SignalingError> {
         let body = self.fetch(ANSWER_WITHIN, self.signed(&request, "application/json")).await?;
-        let Polled { ticket, events } = self.polled(&body)?;
+        let (ticket, events) = self.polled(&body)?;
         let cursor = match request.request() {
             Request::Events { cursor } => cursor.clone(),
             _ => None,
         };
-        let polling = Polling { shared: self, ticket, cursor, read: events.into() };
-        let stream = futures_util::stream::unfold(Some(polling), |polling| async {
-            let mut polling = polling?;
-            match polling.next().await {
-                Ok(event) => Some((Ok(event), Some(polling))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        Ok(Box::pin(stream))
+        let source = Source::Polled { ticket, cursor };
+        Ok(Feed { shared: self, source, read: events }.into_stream())
     }
 
-    fn polled(&self, body: &[u8]) -> Result<Polled, SignalingError> {
-        Polled::read(body).map_err(|bad| self.senseless(bad))
+    /// Asks for the events after `cursor`, for which the server may wait as long as the interval.
+    async fn poll_again(
+        &self,
+        ticket: &str,
+        cursor: Option<&Cursor>,
+        interval: Duration,
+    ) -> Result<VecDeque<Read>, SignalingError> {
+        let query = cursor.map(|cursor| format!("?{}", wire::cursor_query(cursor))).unwrap_or_default();
+        let wait = (interval + Duration::from_millis(999)).as_secs();
+        let ask = Ask {
+            method: "GET",
+            url: format!("{}/v1/events/{ticket}{query}", self.base),
+            headers: vec![("accept", "application/json".to_owned()), ("prefer", format!("wait={wait}"))],
+            body: Vec::new(),
+        };
+        match self.fetch(ANSWER_WITHIN.saturating_add(interval), ask).await {
+            Ok(body) => Ok(self.polled(&body)?.1),
+            // The server restarted, or this was away for too long: a new stream begins anew.
+            Err(error) if error.code() == Some(ErrorCode::NoRoute) => {
+                Err(self.unreachable("the server has forgotten this event stream"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn polled(&self, body: &[u8]) -> Result<(String, VecDeque<Read>), SignalingError> {
+        read_polled(body).map_err(|bad| self.senseless(bad))
     }
 
     fn senseless(&self, bad: Bad) -> SignalingError {
@@ -397,88 +395,72 @@ impl Shared {
     }
 }
 
-/// An event stream that the server pushes into.
-struct Pushed {
+/// An event stream.
+struct Feed {
     shared: Arc<Shared>,
-    chunks: BoxStream<'static, Chunk>,
-    first: Option<Chunk>,
-    parser: SseParser,
-    read: VecDeque<SseEvent>,
+    source: Source,
+    read: VecDeque<Read>,
 }
 
-impl Pushed {
+/// Where its events come from.
+enum Source {
+    /// The server pushes them.
+    Pushed { chunks: BoxStream<'static, Chunk>, first: Option<Chunk>, parser: SseParser },
+    /// They are asked for, again and again.
+    Polled { ticket: String, cursor: Option<Cursor> },
+}
+
+impl Feed {
+    /// Ends with the first error.
+    fn into_stream(self) -> EventStream {
+        Box::pin(futures_util::stream::unfold(Some(self), |feed| async {
+            let mut feed = feed?;
+            match feed.next().await {
+                Ok(event) => Some((Ok(event), Some(feed))),
+                Err(error) => Some((Err(error), None)),
+            }
+        }))
+    }
+
     async fn next(&mut self) -> Result<(Cursor, Event), SignalingError> {
         loop {
-            while let Some(SseEvent { id, data }) = self.read.pop_front() {
+            while let Some((id, event)) = self.read.pop_front() {
+                if let Source::Polled { cursor, .. } = &mut self.source {
+                    *cursor = Some(id.clone());
+                }
                 // Events that a newer server knows are none of ours.
-                let event = Json::parse(data.as_bytes()).and_then(|event| read::event(&event).ok());
-                if let (Some(id), Some(event)) = (id, event) {
-                    return Ok((Cursor(id), event));
-                }
-            }
-            let chunk = match self.first.take() {
-                Some(first) => Some(first),
-                None => runtime::timeout(SILENT_FOR, self.chunks.next())
-                    .await
-                    .ok_or_else(|| self.shared.unreachable("the event stream fell silent"))?,
-            };
-            let chunk = chunk.ok_or_else(|| self.shared.unreachable("the event stream ended"))?;
-            let chunk = chunk.map_err(|why| self.shared.unreachable(&why))?;
-            let events =
-                self.parser.push(&chunk).map_err(|error| self.shared.unreachable(&error.to_string()))?;
-            self.read.extend(events);
-        }
-    }
-}
-
-/// An event stream that asks again and again.
-struct Polling {
-    shared: Arc<Shared>,
-    ticket: String,
-    cursor: Option<Cursor>,
-    read: VecDeque<PolledEvent>,
-}
-
-impl Polling {
-    async fn next(&mut self) -> Result<(Cursor, Event), SignalingError> {
-        loop {
-            while let Some(PolledEvent { cursor, event }) = self.read.pop_front() {
-                self.cursor = Some(cursor.clone());
                 if let Ok(event) = read::event(&event) {
-                    return Ok((cursor, event));
+                    return Ok((id, event));
                 }
             }
-            let asked = runtime::now();
-            let shared = &self.shared;
-            let interval = shared.poll_interval();
-            let events = self.ask(ANSWER_WITHIN.saturating_add(interval)).await?;
-            if events.is_empty() {
-                // Whatever is on the way may not have let the asking wait.
-                let waited = runtime::now().saturating_duration_since(asked);
-                runtime::sleep(interval.saturating_sub(waited)).await;
+            let Self { shared, source, read } = self;
+            match source {
+                Source::Pushed { chunks, first, parser } => {
+                    let chunk = match first.take() {
+                        Some(first) => Some(first),
+                        None => runtime::timeout(SILENT_FOR, chunks.next())
+                            .await
+                            .ok_or_else(|| shared.unreachable("the event stream fell silent"))?,
+                    };
+                    let chunk = chunk.ok_or_else(|| shared.unreachable("the event stream ended"))?;
+                    let chunk = chunk.map_err(|why| shared.unreachable(&why))?;
+                    let events =
+                        parser.push(&chunk).map_err(|error| shared.unreachable(&error.to_string()))?;
+                    read.extend(events.into_iter().filter_map(|SseEvent { id, data }| {
+                        Some((Cursor(id?), Json::parse(data.as_bytes())?))
+                    }));
+                }
+                Source::Polled { ticket, cursor } => {
+                    let asked = runtime::now();
+                    let interval = shared.poll_interval();
+                    *read = shared.poll_again(ticket, cursor.as_ref(), interval).await?;
+                    if read.is_empty() {
+                        // Whatever is on the way may not have let the asking wait.
+                        let waited = runtime::now().saturating_duration_since(asked);
+                        runtime::sleep(interval.saturating_sub(waited)).await;
+                    }
+                }
             }
-            self.read.extend(events);
-        }
-    }
-
-    async fn ask(&self, within: Duration) -> Result<Vec<PolledEvent>, SignalingError> {
-        let Self { shared, ticket, cursor, .. } = self;
-        let query =
-            cursor.as_ref().map(|cursor| format!("?{}", wire::cursor_query(cursor))).unwrap_or_default();
-        let wait = (shared.poll_interval() + Duration::from_millis(999)).as_secs();
-        let ask = Ask {
-            method: "GET",
-            url: format!("{}/v1/events/{ticket}{query}", shared.base),
-            headers: vec![("accept", "application/json".to_owned()), ("prefer", format!("wait={wait}"))],
-            body: Vec::new(),
-        };
-        match shared.fetch(within, ask).await {
-            Ok(body) => Ok(shared.polled(&body)?.events),
-            // The server restarted, or this was away for too long: a new stream begins anew.
-            Err(error) if error.code() == Some(ErrorCode::NoRoute) => {
-                Err(shared.unreachable("the server has forgotten this event stream"))
-            }
-            Err(error) => Err(error),
         }
     }
 }

@@ -129,11 +129,8 @@ impl RawChannel {
 
     pub fn buffered(&self) -> JsValue {
         let buffered = self.sender.buffered();
-        object(&[
-            ("messages", number(buffered.messages as u64)),
-            ("bytes", number(buffered.bytes)),
-            ("oldest", buffered.oldest.map_or(JsValue::UNDEFINED, millis)),
-        ])
+        let oldest = buffered.oldest.map_or(JsValue::UNDEFINED, millis);
+        object("messages bytes oldest", [number(buffered.messages as u64), number(buffered.bytes), oldest])
     }
 
     pub fn close(&self) {

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::connection::RawConnection;
 use crate::error::{self, argument};
-use crate::js::{object, promise, text};
+use crate::js::{number, object, promise, text};
 use crate::options::{self, Numbers};
 use crate::service::RawService;
 
@@ -102,7 +102,7 @@ impl RawClient {
     }
 
     pub(crate) fn client(&self) -> Result<Client, JsValue> {
-        let shut = || error::error("connect", "shutdown", &"the client was shut down", &[]);
+        let shut = || error::error("connect", "shutdown", &"the client was shut down");
         self.client.clone().ok_or_else(shut)
     }
 
@@ -143,12 +143,9 @@ impl RawClient {
         let (client, username) = (self.client(), options::parse(username));
         promise(cancelled, async move {
             let claim = client?.claim_username(username?).await.map_err(|cause| error::signaling(&cause))?;
-            Ok(object(&[
-                ("username", text(&claim.username)),
-                ("owner", text(&claim.owner)),
-                ("claimedAt", crate::js::number(claim.claimed_at)),
-                ("expiresAt", crate::js::number(claim.expires_at)),
-            ]))
+            let [claimed_at, expires_at] = [claim.claimed_at, claim.expires_at].map(number);
+            let values = [text(&claim.username), text(&claim.owner), claimed_at, expires_at];
+            Ok(object("username owner claimedAt expiresAt", values))
         })
     }
 
@@ -158,14 +155,14 @@ impl RawClient {
         promise(cancelled, async move {
             let services = client?.services(username?).await.map_err(|cause| error::signaling(&cause))?;
             let record = |service: everlink::signaling::ServiceRecord| {
-                object(&[
-                    ("uuid", text(&service.uuid)),
-                    ("owner", text(&service.owner)),
-                    ("user", text(&service.username)),
-                    ("service", text(&service.service)),
-                    ("metadata", JSON::parse(service.metadata.as_str()).unwrap_or(JsValue::NULL)),
-                    ("expiresAt", crate::js::number(service.expires_at)),
-                ])
+                let [uuid, owner] = [text(&service.uuid), text(&service.owner)];
+                let [user, name] = [text(&service.username), text(&service.service)];
+                let metadata = JSON::parse(service.metadata.as_str()).unwrap_or(JsValue::NULL);
+                let expires_at = number(service.expires_at);
+                object(
+                    "uuid owner user service metadata expiresAt",
+                    [uuid, owner, user, name, metadata, expires_at],
+                )
             };
             Ok(services.into_iter().map(record).collect::<Array>().into())
         })

@@ -152,11 +152,8 @@ impl RawConnection {
     pub fn take_undelivered(&self) -> Array {
         let undelivered = self.connection.take_undelivered();
         let message = |message: everlink::Undelivered| {
-            object(&[
-                ("label", message.label.into()),
-                ("data", from_message(&message.message)),
-                ("mayHaveArrived", message.may_have_arrived.into()),
-            ])
+            let data = from_message(&message.message);
+            object("label data mayHaveArrived", [message.label.into(), data, message.may_have_arrived.into()])
         };
         undelivered.into_iter().map(message).collect()
     }
@@ -168,22 +165,26 @@ impl RawConnection {
             Rung::Suspect => "suspect",
             _ => "none",
         };
-        object(&[
-            ("state", event::state(&stats.state)),
-            ("rung", rung.into()),
-            ("rtt", stats.rtt.map_or(JsValue::UNDEFINED, millis)),
-            ("bytesSent", number(stats.bytes_sent)),
-            ("bytesReceived", number(stats.bytes_received)),
-            ("packetsSent", number(stats.packets_sent)),
-            ("messagesReceived", number(stats.messages_received)),
-            ("replayed", number(stats.replayed)),
-            ("deduplicated", number(stats.deduplicated)),
-            ("expired", number(stats.expired)),
-            ("overflowed", number(stats.overflowed)),
-            ("superseded", number(stats.superseded)),
-            ("reconnects", number(stats.reconnects)),
-            ("probes", number(stats.probes)),
-            ("lastRecovery", stats.last_recovery.as_ref().map_or(JsValue::UNDEFINED, event::recovery)),
-        ])
+        object(
+            "state rung rtt lastRecovery bytesSent bytesReceived packetsSent messagesReceived replayed \
+             deduplicated expired overflowed superseded reconnects probes",
+            [
+                event::state(&stats.state),
+                rung.into(),
+                stats.rtt.map_or(JsValue::UNDEFINED, millis),
+                stats.last_recovery.as_ref().map_or(JsValue::UNDEFINED, event::recovery),
+                number(stats.bytes_sent),
+                number(stats.bytes_received),
+                number(stats.packets_sent),
+                number(stats.messages_received),
+                number(stats.replayed),
+                number(stats.deduplicated),
+                number(stats.expired),
+                number(stats.overflowed),
+                number(stats.superseded),
+                number(stats.reconnects),
+                number(stats.probes),
+            ],
+        )
     }
 }

@@ -1,51 +1,55 @@
 //! Errors as `{ kind, code, message, … }`, of which TypeScript makes classes. The codes are part of the API.
 
+use std::fmt::Display;
+
 use everlink::link::LinkError;
 use everlink::signaling::SignalingError;
 use everlink::store::StoreError;
 use everlink::{ChannelError, CloseReason, ConnectError, DialError, RecvError, SendError, ServiceError};
 use wasm_bindgen::JsValue;
 
-use crate::js::{number, object, text};
+use crate::js::{self, millis, number};
 
 /// An error of this kind and code.
-pub(crate) fn error(
-    kind: &str,
-    code: &str,
-    message: &dyn std::fmt::Display,
-    more: &[(&str, JsValue)],
-) -> JsValue {
-    let mut fields = vec![("kind", kind.into()), ("code", code.into()), ("message", text(message))];
-    fields.extend(more.iter().cloned());
-    object(&fields)
+pub(crate) fn error(kind: &str, code: &str, message: &dyn Display) -> JsValue {
+    js::error(kind, code, message, "", Box::new([]))
 }
 
 /// An argument that cannot be.
-pub(crate) fn argument(code: &str, message: &dyn std::fmt::Display) -> JsValue {
-    error("argument", code, message, &[])
+pub(crate) fn argument(code: &str, message: &dyn Display) -> JsValue {
+    error("argument", code, message)
+}
+
+/// An error of which there may be a reason.
+fn because(kind: &str, code: &str, message: &dyn Display, reason: JsValue) -> JsValue {
+    js::error(kind, code, message, "reason", Box::new([reason]))
 }
 
 /// Why a connection ended, as `{ code, message, … }`.
 pub(crate) fn close_reason(reason: &CloseReason) -> JsValue {
-    let (code, more) = told(reason);
-    error("closed", code, reason, &more)
+    let more: [JsValue; 3] = match reason {
+        CloseReason::Unreachable { attempts, last } => [(*attempts).into(), dial(last), JsValue::UNDEFINED],
+        CloseReason::Refused(cause) => [JsValue::UNDEFINED, dial(cause), JsValue::UNDEFINED],
+        CloseReason::Store(cause) => [JsValue::UNDEFINED, store(cause), JsValue::UNDEFINED],
+        CloseReason::SessionLost { unacked } => [JsValue::UNDEFINED, JsValue::UNDEFINED, number(*unacked)],
+        _ => [JsValue::UNDEFINED; 3],
+    };
+    js::error("closed", code(reason), reason, "attempts cause unacked", Box::new(more))
 }
 
-fn told(reason: &CloseReason) -> (&'static str, Vec<(&'static str, JsValue)>) {
+fn code(reason: &CloseReason) -> &'static str {
     match reason {
-        CloseReason::Local => ("local", vec![]),
-        CloseReason::Peer => ("peer", vec![]),
-        CloseReason::Unreachable { attempts, last } => {
-            ("unreachable", vec![("attempts", (*attempts).into()), ("cause", dial(last))])
-        }
-        CloseReason::Refused(cause) => ("refused", vec![("cause", dial(cause))]),
-        CloseReason::SessionLost { unacked } => ("session-lost", vec![("unacked", number(*unacked))]),
-        CloseReason::Displaced => ("displaced", vec![]),
-        CloseReason::Expired(_) => ("expired", vec![]),
-        CloseReason::Store(cause) => ("store", vec![("cause", store(cause))]),
-        CloseReason::Detached => ("detached", vec![]),
-        CloseReason::Shutdown => ("shutdown", vec![]),
-        _ => ("other", vec![]),
+        CloseReason::Local => "local",
+        CloseReason::Peer => "peer",
+        CloseReason::Unreachable { .. } => "unreachable",
+        CloseReason::Refused(_) => "refused",
+        CloseReason::SessionLost { .. } => "session-lost",
+        CloseReason::Displaced => "displaced",
+        CloseReason::Expired(_) => "expired",
+        CloseReason::Store(_) => "store",
+        CloseReason::Detached => "detached",
+        CloseReason::Shutdown => "shutdown",
+        _ => "other",
     }
 }
 
@@ -62,15 +66,15 @@ pub(crate) fn dial(cause: &DialError) -> JsValue {
         DialError::Waiting => "waiting",
         _ => "other",
     };
-    error("connect", code, cause, &[])
+    error("connect", code, cause)
 }
 
 /// Why there is no link.
 fn link(cause: &LinkError) -> JsValue {
     match cause {
-        LinkError::Unsupported(_) => error("unsupported", "no-webrtc", cause, &[]),
-        LinkError::NoPath => error("connect", "no-path", cause, &[]),
-        _ => error("connect", "link", cause, &[]),
+        LinkError::Unsupported(_) => error("unsupported", "no-webrtc", cause),
+        LinkError::NoPath => error("connect", "no-path", cause),
+        _ => error("connect", "link", cause),
     }
 }
 
@@ -81,24 +85,24 @@ pub(crate) fn connect(cause: &ConnectError) -> JsValue {
         ConnectError::BadName(_) => ("bad-name", JsValue::UNDEFINED),
         ConnectError::Closed(CloseReason::Refused(cause)) => return dial(cause),
         ConnectError::Closed(CloseReason::Store(cause)) => return store(cause),
-        ConnectError::Closed(reason) => (told(reason).0, close_reason(reason)),
+        ConnectError::Closed(reason) => (code(reason), close_reason(reason)),
         _ => ("other", JsValue::UNDEFINED),
     };
-    error("connect", code, cause, &[("reason", more)])
+    because("connect", code, cause, more)
 }
 
 /// What signaling refused.
 pub(crate) fn signaling(cause: &SignalingError) -> JsValue {
     let (code, more) = match cause {
-        SignalingError::Unreachable(_) => ("unreachable".to_owned(), vec![]),
-        SignalingError::NotAServer(_) => ("not-a-server".to_owned(), vec![]),
+        SignalingError::Unreachable(_) => ("unreachable", [JsValue::UNDEFINED; 2]),
+        SignalingError::NotAServer(_) => ("not-a-server", [JsValue::UNDEFINED; 2]),
         SignalingError::Refused { code, hint, retry_after, .. } => {
-            let after = retry_after.map_or(JsValue::UNDEFINED, crate::js::millis);
-            (code.as_str().replace('_', "-"), vec![("hint", hint.as_str().into()), ("retryAfter", after)])
+            let after = retry_after.map_or(JsValue::UNDEFINED, millis);
+            (code.as_str(), [hint.as_str().into(), after])
         }
-        _ => ("other".to_owned(), vec![]),
+        _ => ("other", [JsValue::UNDEFINED; 2]),
     };
-    error("signaling", &code, cause, &more)
+    js::error("signaling", code, cause, "hint retryAfter", Box::new(more))
 }
 
 /// Why a service could not be exposed, or ended.
@@ -112,13 +116,13 @@ pub(crate) fn service(cause: &ServiceError) -> JsValue {
         ServiceError::Shutdown => "shutdown",
         _ => "other",
     };
-    error("service", code, cause, &[])
+    error("service", code, cause)
 }
 
 /// Why sessions could not be read or written.
 pub(crate) fn store(cause: &StoreError) -> JsValue {
     let code = match cause {
-        StoreError::Unavailable(_) => return error("unsupported", "no-indexeddb", cause, &[]),
+        StoreError::Unavailable(_) => return error("unsupported", "no-indexeddb", cause),
         StoreError::Locked(_) => "locked",
         StoreError::NotAccessible { .. } => "not-accessible",
         StoreError::Corrupt { .. } => "corrupt",
@@ -127,7 +131,7 @@ pub(crate) fn store(cause: &StoreError) -> JsValue {
         StoreError::Failed(_) => "failed",
         _ => "other",
     };
-    error("store", code, cause, &[])
+    error("store", code, cause)
 }
 
 /// Why a message was not, or will not be, delivered.
@@ -148,7 +152,7 @@ pub(crate) fn send(cause: &SendError) -> JsValue {
         SendError::Forgotten => ("forgotten", JsValue::UNDEFINED),
         _ => ("other", JsValue::UNDEFINED),
     };
-    error("send", code, cause, &[("reason", reason)])
+    because("send", code, cause, reason)
 }
 
 /// Why there is no further message.
@@ -158,7 +162,7 @@ pub(crate) fn recv(cause: &RecvError) -> JsValue {
         RecvError::ChannelClosed => ("channel-closed", JsValue::UNDEFINED),
         _ => ("other", JsValue::UNDEFINED),
     };
-    error("receive", code, cause, &[("reason", reason)])
+    because("receive", code, cause, reason)
 }
 
 /// Why a channel could not be opened.
@@ -171,5 +175,5 @@ pub(crate) fn channel(cause: &ChannelError) -> JsValue {
         ChannelError::Closed(reason) => ("closed", close_reason(reason)),
         _ => ("other", JsValue::UNDEFINED),
     };
-    error("channel", code, cause, &[("reason", reason)])
+    because("channel", code, cause, reason)
 }

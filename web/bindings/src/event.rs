@@ -15,7 +15,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::{close_reason, dial, store};
-use crate::js::{millis, number, object, promise, text};
+use crate::js::{millis, number, object, promise, text, word};
 
 /// One subscriber's events.
 #[wasm_bindgen]
@@ -44,39 +44,29 @@ impl RawEvents {
     }
 }
 
-fn event(kind: &str, fields: &[(&str, JsValue)]) -> JsValue {
-    let mut all = vec![("type", kind.into())];
-    all.extend(fields.iter().cloned());
-    object(&all)
-}
-
 pub(crate) fn state(state: &ConnectionState) -> JsValue {
     match state {
-        ConnectionState::Connecting { attempt } => event("connecting", &[("attempt", (*attempt).into())]),
-        ConnectionState::Connected => event("connected", &[]),
+        ConnectionState::Connecting { attempt } => object("type=connecting attempt", [(*attempt).into()]),
+        ConnectionState::Connected => object("type=connected", []),
         ConnectionState::Reconnecting { attempt, retry_at } => {
             let wait = retry_at.saturating_duration_since(Instant::now());
-            event("reconnecting", &[("attempt", (*attempt).into()), ("retryIn", millis(wait))])
+            object("type=reconnecting attempt retryIn", [(*attempt).into(), millis(wait)])
         }
-        ConnectionState::Closed(reason) => event("closed", &[("reason", close_reason(reason))]),
-        _ => event("other", &[]),
+        ConnectionState::Closed(reason) => object("type=closed reason", [close_reason(reason)]),
+        _ => object("type=other", []),
     }
 }
 
 pub(crate) fn recovery(recovery: &Recovery) -> JsValue {
-    object(&[
-        ("cause", recovery.cause.as_str().replace('_', "-").into()),
-        ("rung", recovery.rung.as_str().replace('_', "-").into()),
-        ("after", millis(recovery.after)),
-        ("replayed", number(recovery.replayed)),
-    ])
+    let (cause, rung) = (word(recovery.cause.as_str()), word(recovery.rung.as_str()));
+    object("cause rung after replayed", [cause, rung, millis(recovery.after), number(recovery.replayed)])
 }
 
 pub(crate) fn connection(happened: ConnectionEvent) -> JsValue {
     match &happened {
-        ConnectionEvent::Connected { resumed, replayed, after } => event(
-            "connected",
-            &[("resumed", (*resumed).into()), ("replayed", number(*replayed)), ("after", millis(*after))],
+        ConnectionEvent::Connected { resumed, replayed, after } => object(
+            "type=connected resumed replayed after",
+            [(*resumed).into(), number(*replayed), millis(*after)],
         ),
         ConnectionEvent::Disconnected { cause } => {
             let message = match cause {
@@ -84,34 +74,34 @@ pub(crate) fn connection(happened: ConnectionEvent) -> JsValue {
                 DisconnectCause::Misbehaviour(error) => text(error),
                 _ => JsValue::UNDEFINED,
             };
-            let cause = RecoveryCause::from(cause).as_str().replace('_', "-");
-            event("disconnected", &[("cause", cause.into()), ("message", message)])
+            let cause = word(RecoveryCause::from(cause).as_str());
+            object("type=disconnected cause message", [cause, message])
         }
         ConnectionEvent::Reconnecting { attempt, delay } => {
-            event("reconnecting", &[("attempt", (*attempt).into()), ("delay", millis(*delay))])
+            object("type=reconnecting attempt delay", [(*attempt).into(), millis(*delay)])
         }
         ConnectionEvent::AttemptFailed { attempt, error } => {
-            event("attempt-failed", &[("attempt", (*attempt).into()), ("error", dial(error))])
+            object("type=attempt-failed attempt error", [(*attempt).into(), dial(error)])
         }
-        ConnectionEvent::Recovered(how) => event("recovered", &[("recovery", recovery(how))]),
-        ConnectionEvent::TookOver => event("took-over", &[]),
-        ConnectionEvent::SessionLost { unacked } => event("session-lost", &[("unacked", number(*unacked))]),
+        ConnectionEvent::Recovered(how) => object("type=recovered recovery", [recovery(how)]),
+        ConnectionEvent::TookOver => object("type=took-over", []),
+        ConnectionEvent::SessionLost { unacked } => object("type=session-lost unacked", [number(*unacked)]),
         ConnectionEvent::StoreFailed { error, goes_on } => {
-            event("store-failed", &[("error", store(error)), ("goesOn", (*goes_on).into())])
+            object("type=store-failed error goesOn", [store(error), (*goes_on).into()])
         }
-        ConnectionEvent::StoreRecovered => event("store-recovered", &[]),
-        ConnectionEvent::Closed(reason) => event("closed", &[("reason", close_reason(reason))]),
-        ConnectionEvent::Lagged { missed } => event("lagged", &[("missed", number(*missed))]),
-        _ => event("other", &[]),
+        ConnectionEvent::StoreRecovered => object("type=store-recovered", []),
+        ConnectionEvent::Closed(reason) => object("type=closed reason", [close_reason(reason)]),
+        ConnectionEvent::Lagged { missed } => object("type=lagged missed", [number(*missed)]),
+        _ => object("type=other", []),
     }
 }
 
 pub(crate) fn channel(happened: ChannelEvent) -> JsValue {
     match happened {
-        ChannelEvent::Open => event("open", &[]),
-        ChannelEvent::Overflow { dropped } => event("overflow", &[("count", number(dropped))]),
-        ChannelEvent::Expired { count } => event("expired", &[("count", number(count))]),
-        ChannelEvent::Superseded { count } => event("superseded", &[("count", number(count))]),
+        ChannelEvent::Open => object("type=open", []),
+        ChannelEvent::Overflow { dropped } => object("type=overflow count", [number(dropped)]),
+        ChannelEvent::Expired { count } => object("type=expired count", [number(count)]),
+        ChannelEvent::Superseded { count } => object("type=superseded count", [number(count)]),
         ChannelEvent::Gap { from, to, cause } => {
             let cause = match cause {
                 GapCause::Overflow => "overflow",
@@ -123,35 +113,35 @@ pub(crate) fn channel(happened: ChannelEvent) -> JsValue {
                 #[allow(unreachable_patterns)]
                 _ => "other",
             };
-            event("gap", &[("from", number(from)), ("to", number(to)), ("cause", cause.into())])
+            object("type=gap from to cause", [number(from), number(to), cause.into()])
         }
-        ChannelEvent::BufferedLow => event("buffered-low", &[]),
-        ChannelEvent::Closed => event("closed", &[]),
-        ChannelEvent::Lagged { missed } => event("lagged", &[("missed", number(missed))]),
-        _ => event("other", &[]),
+        ChannelEvent::BufferedLow => object("type=buffered-low", []),
+        ChannelEvent::Closed => object("type=closed", []),
+        ChannelEvent::Lagged { missed } => object("type=lagged missed", [number(missed)]),
+        _ => object("type=other", []),
     }
 }
 
 pub(crate) fn service(happened: ServiceEvent) -> JsValue {
     match happened {
         ServiceEvent::Published { uuid, expires_at } => {
-            event("published", &[("uuid", text(&uuid)), ("expiresAt", number(expires_at))])
+            object("type=published uuid expiresAt", [text(&uuid), number(expires_at)])
         }
-        ServiceEvent::Connection(id) => event("connection", &[("id", text(&id))]),
-        ServiceEvent::Disconnection(id) => event("disconnection", &[("id", text(&id))]),
+        ServiceEvent::Connection(id) => object("type=connection id", [text(&id)]),
+        ServiceEvent::Disconnection(id) => object("type=disconnection id", [text(&id)]),
         ServiceEvent::Refused { peer, error } => {
-            event("refused", &[("peer", text(&peer)), ("error", dial(&error))])
+            object("type=refused peer error", [text(&peer), dial(&error)])
         }
         ServiceEvent::TtlRefreshed { expires_at } => {
-            event("ttl-refreshed", &[("expiresAt", number(expires_at))])
+            object("type=ttl-refreshed expiresAt", [number(expires_at)])
         }
         ServiceEvent::Error { context, message } => {
-            event("error", &[("context", context.into()), ("message", message.into())])
+            object("type=error context message", [context.into(), message.into()])
         }
-        ServiceEvent::TookOver => event("took-over", &[]),
-        ServiceEvent::Displaced => event("displaced", &[]),
-        ServiceEvent::Closed => event("closed", &[]),
-        ServiceEvent::Lagged { missed } => event("lagged", &[("missed", number(missed))]),
-        _ => event("other", &[]),
+        ServiceEvent::TookOver => object("type=took-over", []),
+        ServiceEvent::Displaced => object("type=displaced", []),
+        ServiceEvent::Closed => object("type=closed", []),
+        ServiceEvent::Lagged { missed } => object("type=lagged missed", [number(missed)]),
+        _ => object("type=other", []),
     }
 }

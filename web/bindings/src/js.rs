@@ -5,7 +5,8 @@ use std::pin::Pin;
 
 use everlink::Message;
 use futures_util::future::{Either, select};
-use js_sys::{Object, Promise, Reflect, Uint8Array};
+use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
@@ -28,16 +29,33 @@ fn start(cancelled: Option<Promise>, work: Pin<Box<dyn Future<Output = Outcome>>
     })
 }
 
-/// A plain object of these fields; those that are `undefined` are left out.
-pub(crate) fn object(fields: &[(&str, JsValue)]) -> JsValue {
-    let object = Object::new();
-    for (key, value) in fields {
-        if !value.is_undefined() {
-            // Setting a field of an object of our own cannot fail.
-            let _ = Reflect::set(&object, &JsValue::from_str(key), value);
-        }
-    }
-    object.into()
+#[wasm_bindgen(module = "/src/plain.js")]
+extern "C" {
+    fn plain(fields: &str, values: Box<[JsValue]>) -> JsValue;
+    fn failure(kind: &str, code: &str, message: &str, fields: &str, values: Box<[JsValue]>) -> JsValue;
+    fn dashed(word: &str) -> JsValue;
+}
+
+/// A plain object of `fields`, which are apart by spaces: `name=word` is that word, `name` the next of the
+/// values. What is `undefined` is left out.
+pub(crate) fn object<const N: usize>(fields: &str, values: [JsValue; N]) -> JsValue {
+    plain(fields, Box::new(values))
+}
+
+/// `{ kind, code, message }` and more, as for [`object`].
+pub(crate) fn error(
+    kind: &str,
+    code: &str,
+    message: &dyn std::fmt::Display,
+    fields: &str,
+    values: Box<[JsValue]>,
+) -> JsValue {
+    failure(kind, code, &message.to_string(), fields, values)
+}
+
+/// A word of the library's (`fresh_link`) as JavaScript writes it (`fresh-link`).
+pub(crate) fn word(word: &str) -> JsValue {
+    dashed(word)
 }
 
 /// A count as a JavaScript number: exact up to 2^53.

@@ -46,11 +46,8 @@ impl RawService {
     pub fn info(&self) -> JsValue {
         self.inner.service.borrow().as_ref().map_or(JsValue::UNDEFINED, |service| {
             let info = service.info();
-            object(&[
-                ("service", info.service.into()),
-                ("uuid", text(&info.uuid)),
-                ("expiresAt", number(info.expires_at)),
-            ])
+            let values = [info.service.into(), text(&info.uuid), number(info.expires_at)];
+            object("service uuid expiresAt", values)
         })
     }
 

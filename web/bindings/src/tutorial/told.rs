@@ -129,10 +129,10 @@ impl Fault for JoinError {
         match self {
             Self::Connect(cause) => connect(cause),
             Self::Channel(cause) => channel(cause),
-            Self::Left(left) => error("join", left_code(left), self, &[]),
-            Self::TimedOut(_) => error("join", "timed-out", self, &[]),
-            Self::BadName => error("join", "bad-name", self, &[]),
-            _ => error("join", "other", self, &[]),
+            Self::Left(left) => error("join", left_code(left), self),
+            Self::TimedOut(_) => error("join", "timed-out", self),
+            Self::BadName => error("join", "bad-name", self),
+            _ => error("join", "other", self),
         }
     }
 }
@@ -148,7 +148,7 @@ impl Fault for ControlError {
             Self::Left(_) => "left",
             _ => "other",
         };
-        error("control", code, self, &[])
+        error("control", code, self)
     }
 }
 
@@ -179,13 +179,13 @@ impl Fault for StateError {
             Self::Left(_) => "left",
             _ => "other",
         };
-        error("state", code, self, &[])
+        error("state", code, self)
     }
 }
 
 impl Fault for ContentError {
     fn fault(&self) -> JsValue {
-        error("content", &self.code.as_str().replace('_', "-"), self, &[])
+        error("content", &self.code.as_str().replace('_', "-"), self)
     }
 }
 
@@ -194,10 +194,10 @@ impl Fault for RoomError {
         match self {
             Self::Service(cause) => service(cause),
             Self::Store(cause) => store(cause),
-            Self::BadConfig(_) => error("room", "bad-config", self, &[]),
-            Self::AlreadyJoined => error("room", "already-joined", self, &[]),
-            Self::Closed(_) => error("room", "closed", self, &[]),
-            _ => error("room", "other", self, &[]),
+            Self::BadConfig(_) => error("room", "bad-config", self),
+            Self::AlreadyJoined => error("room", "already-joined", self),
+            Self::Closed(_) => error("room", "closed", self),
+            _ => error("room", "other", self),
         }
     }
 }
