@@ -30,8 +30,8 @@ use crate::signaling::dial::SignaledDialer;
 use crate::signaling::host::{Host, HostConfig};
 use crate::signaling::subscription::Subscription;
 use crate::signaling::{
-    Claim, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget, ServiceUuid, Signaling,
-    SignalingError, Username,
+    Claim, MetadataJson, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget,
+    ServiceUuid, Signaling, SignalingError, Username,
 };
 #[cfg(feature = "tutorial")]
 use crate::store::Store;
@@ -399,7 +399,7 @@ impl Inner {
             username: config.user.clone(),
             service: config.service.clone(),
             public: config.public,
-            metadata: config.metadata.clone(),
+            metadata: MetadataJson::from(&config.metadata),
             token: config.token.clone(),
             ttl: config.ttl,
             connect_timeout: config.connection.connect_timeout,

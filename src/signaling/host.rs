@@ -17,7 +17,7 @@ use super::negotiate::{MAX_CANDIDATES, add_candidates, establish, post};
 use super::restart::{self, LiveLinks};
 use super::subscription::{OfferNews, OfferRegistration, ServiceNews, ServiceRegistration, Subscription};
 use super::{
-    ErrorCode, InstanceId, Lease, Metadata, NewOffer, OfferId, Publish, Request, Response, ServiceFqn,
+    ErrorCode, InstanceId, Lease, MetadataJson, NewOffer, OfferId, Publish, Request, Response, ServiceFqn,
     ServiceUuid, SignalingError, Username,
 };
 use crate::collections::HashMap;
@@ -34,7 +34,7 @@ pub(crate) struct HostConfig {
     pub(crate) username: Username,
     pub(crate) service: ServiceFqn,
     pub(crate) public: bool,
-    pub(crate) metadata: Metadata,
+    pub(crate) metadata: MetadataJson,
     /// What a private service asks of those who look it up by name.
     pub(crate) token: Option<String>,
     /// The lease to ask for.

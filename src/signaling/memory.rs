@@ -164,7 +164,7 @@ mod tests {
     use crate::identity::{Domain, Identity};
     use crate::signaling::auth::{sign_answer, sign_offer};
     use crate::signaling::{
-        Answer, Cursor, ErrorCode, Event, Metadata, NewOffer, OfferId, Publish, Request, ServiceFqn,
+        Answer, Cursor, ErrorCode, Event, MetadataJson, NewOffer, OfferId, Publish, Request, ServiceFqn,
         ServiceTarget, ServiceUuid, TakenOffer, Username,
     };
 
@@ -192,7 +192,7 @@ mod tests {
             salt: OfferId::from_bytes(salt).to_string(),
             public: true,
             token_hash: None,
-            metadata: Metadata::new(),
+            metadata: MetadataJson::default(),
             ttl: Duration::from_secs(60),
             offers: Vec::new(),
         }

@@ -14,6 +14,7 @@ mod http;
 pub(crate) mod json;
 mod local;
 mod memory;
+mod metadata;
 mod names;
 mod negotiate;
 mod restart;
@@ -37,14 +38,12 @@ pub use self::auth::{SignedRequest, Verified};
 pub use self::http::{HttpSignaling, UrlError};
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
-pub use self::json::{metadata_from_js, metadata_to_js};
+pub use self::json::metadata_from_js;
 pub use self::memory::MemorySignaling;
+pub use self::metadata::{Metadata, MetadataJson};
 pub use self::names::{InstanceId, NameError, OfferId, ServiceFqn, ServiceQuery, ServiceUuid, Username};
 use crate::identity::{PublicKey, Signature};
 use crate::runtime::{BoxFuture, BoxStream, MaybeSend, MaybeSync};
-
-/// Free-form facts about a service, listed with it: a JSON object of at most 4 KiB.
-pub type Metadata = serde_json::Map<String, serde_json::Value>;
 
 /// A way to a directory of services. Implement it to bring your own signaling.
 ///
@@ -212,7 +211,7 @@ pub struct Publish {
     pub token_hash: Option<String>,
     /// Facts for the list.
     #[serde(default)]
-    pub metadata: Metadata,
+    pub metadata: MetadataJson,
     /// How long the lease shall be, 10 s to 24 h by default; the server may shorten it.
     #[serde(rename = "ttl_ms", with = "wire::millis")]
     pub ttl: Duration,
@@ -315,7 +314,7 @@ pub struct ServiceRecord {
     /// Whether it is listed.
     pub public: bool,
     /// Facts about it.
-    pub metadata: Metadata,
+    pub metadata: MetadataJson,
     /// When its lease ends, in milliseconds since 1970 by the server's clock.
     pub expires_at: u64,
 }

@@ -1,9 +1,11 @@
 //! Names, parsed once and then trusted: who, which service, which uuid, which offer.
 
+mod version;
+
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{Domain, PublicKey};
@@ -138,30 +140,46 @@ through_text!(Username);
 /// assert!(ServiceFqn::try_from("chat@1").is_err(), "what is published has a full version");
 /// # Ok::<(), everlink::signaling::NameError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceFqn {
-    name: Box<str>,
-    version: Version,
-}
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ServiceFqn(Box<str>);
 
 impl ServiceFqn {
     /// Checks and takes a name and a version.
     pub fn new(name: impl AsRef<str>, version: impl AsRef<str>) -> Result<Self, NameError> {
-        let (name, version) = (name.as_ref(), version.as_ref());
+        Self::checked(name.as_ref(), version.as_ref())
+    }
+
+    fn checked(name: &str, version: &str) -> Result<Self, NameError> {
         check_service_name(name)?;
         check_length(version, NameError::Version)?;
-        let parsed = Version::parse(version).map_err(|_| NameError::Version(shown(version)))?;
-        Ok(Self { name: name.into(), version: parsed })
+        if !version::is_version(version) {
+            return Err(NameError::Version(shown(version)));
+        }
+        Ok(Self(joined(name, version)))
     }
 
     /// The name, without the version.
     pub fn name(&self) -> &str {
-        &self.name
+        parts(&self.0).0
     }
 
     /// The version as text.
     pub fn version(&self) -> String {
-        self.version.to_string()
+        parts(&self.0).1.to_owned()
+    }
+}
+
+impl PartialOrd for ServiceFqn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By name, and then from the lowest version to the highest.
+impl Ord for ServiceFqn {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ((name, version), (other, others)) = (parts(&self.0), parts(&other.0));
+        name.cmp(other).then_with(|| version::compare(version, others))
     }
 }
 
@@ -169,13 +187,13 @@ impl FromStr for ServiceFqn {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         let (name, version) = split_version(text)?;
-        Self::new(name, version)
+        Self::checked(name, version)
     }
 }
 
 impl fmt::Display for ServiceFqn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.name, self.version)
+        f.write_str(&self.0)
     }
 }
 
@@ -194,68 +212,59 @@ through_text!(ServiceFqn);
 /// assert!(!ServiceQuery::new("chat", "1.2.3")?.matches(&ServiceFqn::new("chat", "1.2.4")?));
 /// # Ok::<(), everlink::signaling::NameError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ServiceQuery {
-    name: Box<str>,
-    requirement: Requirement,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Requirement {
-    Exact(Version),
-    Range(VersionReq),
-}
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceQuery(Box<str>);
 
 impl ServiceQuery {
     /// Checks and takes a name and a requirement.
     pub fn new(name: impl AsRef<str>, requirement: impl AsRef<str>) -> Result<Self, NameError> {
-        let (name, text) = (name.as_ref(), requirement.as_ref());
+        Self::checked(name.as_ref(), requirement.as_ref())
+    }
+
+    fn checked(name: &str, text: &str) -> Result<Self, NameError> {
         check_service_name(name)?;
         check_length(text, NameError::Requirement)?;
         // Requirements are lenient about spaces, versions are not. Without them, what asks for one
         // version is never taken for a range, which would forget the build.
         let trimmed = text.trim();
         let exact = trimmed.strip_prefix('=').unwrap_or(trimmed).trim_start();
-        let requirement = match Version::parse(exact) {
-            Ok(version) => Requirement::Exact(version),
-            Err(_) => match VersionReq::parse(trimmed) {
-                Ok(range) => {
-                    // As it is written from now on: a little longer, perhaps.
-                    check_length(&range.to_string(), NameError::Requirement)?;
-                    Requirement::Range(range)
-                }
-                Err(_) => return Err(NameError::Requirement(shown(text))),
-            },
-        };
-        Ok(Self { name: name.into(), requirement })
+        if version::is_version(exact) {
+            return Ok(Self(joined(name, exact)));
+        }
+        let range = version::canonical(trimmed).ok_or_else(|| NameError::Requirement(shown(text)))?;
+        // As it is written from now on: a little longer, perhaps.
+        check_length(&range, NameError::Requirement)?;
+        Ok(Self(joined(name, &range)))
     }
 
     /// The name, without the requirement.
     pub fn name(&self) -> &str {
-        &self.name
+        parts(&self.0).0
     }
 
     /// Whether one version only is asked for.
     pub fn is_exact(&self) -> bool {
-        matches!(self.requirement, Requirement::Exact(_))
+        version::is_version(parts(&self.0).1)
     }
 
     /// Whether `service` will do.
     pub fn matches(&self, service: &ServiceFqn) -> bool {
-        self.name == service.name
-            && match &self.requirement {
-                Requirement::Range(range) => range.matches(&service.version),
-                Requirement::Exact(asked) if asked.build.is_empty() => {
-                    asked.cmp_precedence(&service.version).is_eq()
-                }
-                Requirement::Exact(asked) => *asked == service.version,
+        let ((name, requirement), (offered, version)) = (parts(&self.0), parts(&service.0));
+        let fits = || {
+            if version::is_version(requirement) {
+                let build = version.find('+').unwrap_or(version.len());
+                requirement == version || requirement == &version[..build]
+            } else {
+                version::matches(requirement, version)
             }
+        };
+        name == offered && fits()
     }
 }
 
 impl From<ServiceFqn> for ServiceQuery {
     fn from(service: ServiceFqn) -> Self {
-        Self { name: service.name, requirement: Requirement::Exact(service.version) }
+        Self(service.0)
     }
 }
 
@@ -263,28 +272,13 @@ impl FromStr for ServiceQuery {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         let (name, requirement) = split_version(text)?;
-        Self::new(name, requirement)
+        Self::checked(name, requirement)
     }
 }
 
 impl fmt::Display for ServiceQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.requirement {
-            Requirement::Exact(version) => write!(f, "{}@{version}", self.name),
-            Requirement::Range(range) => write!(f, "{}@{range}", self.name),
-        }
-    }
-}
-
-impl PartialOrd for ServiceQuery {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ServiceQuery {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.to_string().cmp(&other.to_string())
+        f.write_str(&self.0)
     }
 }
 
@@ -433,6 +427,19 @@ fn check_length(text: &str, error: fn(String) -> NameError) -> Result<(), NameEr
     if text.len() <= MAX_VERSION { Ok(()) } else { Err(error(shown(text))) }
 }
 
+/// As a service is written, and read by [`parts`].
+fn joined(name: &str, version: &str) -> Box<str> {
+    let mut text = name.to_owned();
+    text.push('@');
+    text.push_str(version);
+    text.into()
+}
+
+/// The two parts of what [`joined`] made: no name has an `@`.
+fn parts(text: &str) -> (&str, &str) {
+    text.split_once('@').unwrap_or((text, ""))
+}
+
 fn split_version(text: &str) -> Result<(&str, &str), NameError> {
     text.split_once('@').ok_or_else(|| NameError::NoVersion(shown(text)))
 }
@@ -455,131 +462,4 @@ fn is_label(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::Identity;
-
-    fn fqn(text: &str) -> ServiceFqn {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn usernames_keep_their_rules() {
-        for good in ["abc", "a-b", "a1-2b", "007", &"a".repeat(32)] {
-            assert_eq!(Username::new(good).unwrap().to_string(), good);
-        }
-        for bad in ["", "ab", "-ab", "ab-", "Abc", "a b", "a_b", "äöü", "a/b", &"a".repeat(33)] {
-            assert!(matches!(Username::new(bad), Err(NameError::Username(_))), "{bad}");
-        }
-    }
-
-    #[test]
-    fn services_are_short_or_reverse_domain_with_a_full_version() {
-        for good in ["chat@1.0.0", "c@0.0.1", "com.example.chat@1.2.3-beta.1+build.5", "a-b.c-d@10.20.30"] {
-            assert_eq!(fqn(good).to_string(), good);
-        }
-        use NameError as E;
-        assert!(matches!(ServiceFqn::try_from("chat"), Err(E::NoVersion(_))));
-        for bad in ["@1.0.0", "Chat@1.0.0", "a..b@1.0.0", ".a@1.0.0", "a.@1.0.0", "-a@1.0.0", "a-.b@1.0.0"] {
-            assert!(matches!(ServiceFqn::try_from(bad), Err(E::ServiceName(_))), "{bad}");
-        }
-        let long = format!("{}@1.0.0", "a".repeat(129));
-        assert!(matches!(ServiceFqn::try_from(long), Err(E::ServiceName(_))));
-        let huge = format!("a@1.0.0-{}", "a".repeat(200));
-        for bad in ["a@", "a@1", "a@1.2", "a@01.2.3", "a@1.2.3-", "a@v1.2.3", "a@1.0.0@2", &huge] {
-            assert!(matches!(ServiceFqn::try_from(bad), Err(E::Version(_))), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_query_is_the_same_when_it_is_written_and_read_again() {
-        for text in ["chat@=1.2.3+c ", "chat@ = 1.2.3+c", "chat@>=1,<2", "chat@ ^1.2 ", "chat@1.2.3 "] {
-            let query: ServiceQuery = text.parse().unwrap();
-            assert_eq!(query.to_string().parse::<ServiceQuery>().unwrap(), query, "{text}");
-        }
-        let exact: ServiceQuery = "chat@=1.2.3+c ".parse().unwrap();
-        assert!(exact.matches(&fqn("chat@1.2.3+c")) && !exact.matches(&fqn("chat@1.2.3+d")));
-        // One that fits as it came, and not as it would be written.
-        let long = format!("chat@{}", [">11"; 32].join(","));
-        assert!(matches!(long.parse::<ServiceQuery>(), Err(NameError::Requirement(_))));
-    }
-
-    #[test]
-    fn queries_match_as_asked() {
-        let cases: &[(&str, &str, bool)] = &[
-            ("chat@1.2.3", "chat@1.2.3", true),
-            ("chat@=1.2.3", "chat@1.2.3", true),
-            ("chat@1.2.3", "chat@1.2.4", false),
-            ("chat@1.2.3", "talk@1.2.3", false),
-            ("chat@1.2.3", "chat@1.2.3+b1", true),
-            ("chat@1.2.3+b2", "chat@1.2.3+b1", false),
-            ("chat@1.2.3", "chat@1.2.3-rc.1", false),
-            ("chat@1.2.3-rc.1", "chat@1.2.3-rc.1", true),
-            ("chat@1.2.3-rc.1", "chat@1.2.3", false),
-            ("chat@1", "chat@1.9.9", true),
-            ("chat@1", "chat@2.0.0", false),
-            ("chat@1", "chat@1.9.9-rc.1", false),
-            ("chat@^1.2", "chat@1.2.0", true),
-            ("chat@^1.2", "chat@1.1.9", false),
-            ("chat@^0.2", "chat@0.3.0", false),
-            ("chat@^1.2.3-rc.1", "chat@1.2.3-rc.2", true),
-            ("chat@^1.2.3-rc.1", "chat@1.3.0-rc.1", false),
-            ("chat@~1.2.3", "chat@1.2.9", true),
-            ("chat@*", "chat@7.0.0", true),
-            ("chat@>=1.2, <1.5", "chat@1.4.0", true),
-        ];
-        for (query, service, expected) in cases {
-            let parsed: ServiceQuery = query.parse().unwrap();
-            assert_eq!(parsed.matches(&fqn(service)), *expected, "{query} {service}");
-            let again: ServiceQuery = parsed.to_string().parse().unwrap();
-            assert_eq!(parsed, again, "text form of {query}");
-        }
-        for bad in ["chat@", "chat@x.y", "chat@latest", "chat@1.2.3.4"] {
-            assert!(matches!(ServiceQuery::try_from(bad), Err(NameError::Requirement(_))), "{bad}");
-        }
-    }
-
-    #[test]
-    fn uuids_commit_to_everything_they_name() {
-        let owner = Identity::from_secret([7; 32]).public_key();
-        let user = Username::new("alice").unwrap();
-        let uuid = ServiceUuid::derive(&owner, &user, &fqn("chat@1.0.0"), &[1; 16]);
-        assert_eq!(uuid, ServiceUuid::derive(&owner, &user, &fqn("chat@1.0.0"), &[1; 16]));
-        let text = uuid.to_string();
-        assert_eq!(text.parse::<ServiceUuid>().unwrap(), uuid);
-        assert_eq!(text.to_uppercase().parse::<ServiceUuid>().unwrap(), uuid);
-        assert_eq!((text.len(), &text[14..15]), (36, "8"));
-
-        let other = Identity::from_secret([8; 32]).public_key();
-        let bob = Username::new("bob").unwrap();
-        for different in [
-            ServiceUuid::derive(&other, &user, &fqn("chat@1.0.0"), &[1; 16]),
-            ServiceUuid::derive(&owner, &bob, &fqn("chat@1.0.0"), &[1; 16]),
-            ServiceUuid::derive(&owner, &user, &fqn("chat@1.0.1"), &[1; 16]),
-            ServiceUuid::derive(&owner, &user, &fqn("chat@1.0.0"), &[2; 16]),
-        ] {
-            assert_ne!(different, uuid);
-        }
-        let version4 = "123e4567-e89b-42d3-a456-426614174000";
-        for bad in ["", "x", version4, &text[1..], &text.replace('-', "0"), "äöüäöüäöüäöüäöüäöü"]
-        {
-            assert!(matches!(ServiceUuid::try_from(bad), Err(NameError::Uuid(_))), "{bad}");
-        }
-    }
-
-    #[test]
-    fn offer_ids_survive_their_text() {
-        let id = OfferId::random();
-        assert_eq!(id.to_string().parse::<OfferId>().unwrap(), id);
-        assert_eq!(serde_json::from_str::<OfferId>(&serde_json::to_string(&id).unwrap()).unwrap(), id);
-        for bad in ["", "AAAA", "====", &"A".repeat(23), &"A".repeat(300)] {
-            assert!(OfferId::try_from(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn errors_say_what_is_allowed_and_stay_short() {
-        let error = Username::new("X".repeat(10_000)).unwrap_err().to_string();
-        assert!(error.contains("3 to 32") && error.len() < 250, "{error}");
-    }
-}
+mod tests;

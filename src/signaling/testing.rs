@@ -70,7 +70,7 @@ pub(crate) fn config(service: &str) -> HostConfig {
         username: "alice".parse().unwrap(),
         service: service.parse().unwrap(),
         public: true,
-        metadata: Metadata::new(),
+        metadata: MetadataJson::default(),
         token: None,
         ttl: Duration::from_secs(60),
         connect_timeout: TIMEOUT,

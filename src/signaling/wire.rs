@@ -154,7 +154,7 @@ fn publish(publish: &Publish) -> String {
     let body = Writer::new().shown("username", username).shown("service", service).shown("uuid", uuid);
     let body = with_instance(body.text("salt", salt), instance).plain("public", public);
     let body = token_hash.iter().fold(body, |body, hash| body.text("token_hash", hash));
-    let body = body.json("metadata", &json::metadata(metadata)).plain("ttl_ms", &whole_millis(*ttl));
+    let body = body.json("metadata", metadata.as_str()).plain("ttl_ms", &whole_millis(*ttl));
     body.list("offers", &self::offers(offers)).end()
 }
 
@@ -365,7 +365,7 @@ pub(crate) mod tests {
                 instance: Some(instance),
                 public: true,
                 token_hash: None,
-                metadata,
+                metadata: metadata.into(),
                 ttl: Duration::from_secs(300),
                 offers: offers.clone(),
             }),

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use everlink::Identity;
 use everlink::signaling::{
-    Metadata, NewOffer, OfferId, Publish, Request, ServiceFqn, ServiceTarget, ServiceUuid, SignedRequest,
+    MetadataJson, NewOffer, OfferId, Publish, Request, ServiceFqn, ServiceTarget, ServiceUuid, SignedRequest,
     Username,
 };
 use serde_json::json;
@@ -107,7 +107,7 @@ impl Person {
             salt: text(&[5; 16]),
             public: true,
             token_hash: None,
-            metadata: Metadata::new(),
+            metadata: MetadataJson::default(),
             ttl: Duration::from_secs(60),
             offers: Vec::new(),
         }

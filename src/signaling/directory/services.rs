@@ -117,8 +117,11 @@ impl Directory {
             },
         };
         let most = self.limits.metadata_bytes;
-        if serde_json::to_vec(&publish.metadata).is_ok_and(|json| json.len() > most) {
+        if publish.metadata.as_str().len() > most {
             return Err(refuse(ErrorCode::TooLarge, format!("metadata has at most {most} bytes as JSON")));
+        }
+        if !publish.metadata.is_readable() {
+            return Err(refuse(ErrorCode::Malformed, "metadata is nested too deep"));
         }
         let published = self.by_user.get(username).is_some_and(|all| all.contains_key(service));
         if !published {

@@ -13,13 +13,17 @@ use std::fmt::Display;
 #[cfg(all(not(target_arch = "wasm32"), any(feature = "http", test)))]
 pub(crate) use self::native::Json;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use self::native::{metadata, quoted};
+pub(crate) use self::native::{metadata, quoted, read_metadata};
 #[cfg(all(target_arch = "wasm32", any(feature = "http", test)))]
 pub(crate) use self::web::Json;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use self::web::{metadata, quoted};
+pub use self::web::metadata_from_js;
 #[cfg(target_arch = "wasm32")]
-pub use self::web::{metadata_from_js, metadata_to_js};
+pub(crate) use self::web::{metadata, quoted, read_metadata};
+
+/// How many arrays and objects may not lie in each other, as in serde_json: what is read from outside
+/// must not use up the stack.
+pub(crate) const TOO_DEEP: usize = 128;
 
 /// An object in the making. Its members stand in the order in which they are given.
 #[must_use]

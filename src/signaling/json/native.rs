@@ -4,6 +4,8 @@
 use serde_json::Value;
 
 use crate::signaling::Metadata;
+#[cfg(any(feature = "http", test))]
+use crate::signaling::MetadataJson;
 
 /// A value that was read; null by default.
 #[cfg(any(feature = "http", test))]
@@ -44,8 +46,8 @@ impl Json {
         Some(self.0.as_array()?.iter().cloned().map(Self).collect())
     }
 
-    pub(crate) fn as_metadata(&self) -> Option<Metadata> {
-        self.0.as_object().cloned()
+    pub(crate) fn as_metadata(&self) -> Option<MetadataJson> {
+        self.0.as_object().map(MetadataJson::from)
     }
 }
 
@@ -58,4 +60,9 @@ pub(crate) fn quoted(text: &str) -> String {
 /// The metadata as JSON.
 pub(crate) fn metadata(metadata: &Metadata) -> String {
     serde_json::to_string(metadata).expect("a map of JSON is JSON")
+}
+
+/// The metadata that the JSON is.
+pub(crate) fn read_metadata(json: &str) -> Option<Metadata> {
+    serde_json::from_str(json).ok()
 }

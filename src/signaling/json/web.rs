@@ -4,15 +4,15 @@ use js_sys::{Array, JSON, Object, Reflect};
 use serde_json::{Number, Value};
 use wasm_bindgen::{JsCast as _, JsValue};
 
+use super::TOO_DEEP;
 use crate::signaling::Metadata;
+#[cfg(any(feature = "http", test))]
+use crate::signaling::MetadataJson;
 #[cfg(any(feature = "http", test))]
 use crate::web;
 
 /// The largest integer that a number of JavaScript holds for certain, and one more.
 const EXACT: f64 = 9_007_199_254_740_992.0;
-/// How deep values may lie in each other, as in serde_json: what is read from outside must not use
-/// up the stack.
-const DEPTH: u32 = 128;
 
 /// A value that was read; null by default.
 #[cfg(any(feature = "http", test))]
@@ -53,8 +53,9 @@ impl Json {
         Some(self.0.dyn_ref::<Array>()?.iter().map(Self).collect())
     }
 
-    pub(crate) fn as_metadata(&self) -> Option<Metadata> {
-        metadata_from_js(&self.0)
+    /// As text again: reading it is for those who ask, as most pages do not and load less.
+    pub(crate) fn as_metadata(&self) -> Option<MetadataJson> {
+        self.is_object().then(|| stringified(&self.0)).and_then(MetadataJson::checked)
     }
 }
 
@@ -73,24 +74,28 @@ fn stringified(value: &JsValue) -> String {
     JSON::stringify(value).map(String::from).unwrap_or_default()
 }
 
+/// The metadata that the JSON is.
+pub(crate) fn read_metadata(json: &str) -> Option<Metadata> {
+    metadata_from_js(&JSON::parse(json).ok()?)
+}
+
 /// For the bindings of the npm package: a plain object of JSON values as metadata.
 #[doc(hidden)]
 pub fn metadata_from_js(object: &JsValue) -> Option<Metadata> {
-    match from_js(object, DEPTH)? {
+    match from_js(object, TOO_DEEP)? {
         Value::Object(map) => Some(map),
         _ => None,
     }
 }
 
-/// For the bindings of the npm package: metadata as a plain object.
-#[doc(hidden)]
-pub fn metadata_to_js(metadata: &Metadata) -> JsValue {
+/// Metadata as a plain object.
+fn metadata_to_js(metadata: &Metadata) -> JsValue {
     // Not by setting each: that would do something else for a member `__proto__`.
     let entries = metadata.iter().map(|(name, value)| Array::of2(&JsValue::from_str(name), &to_js(value)));
     Object::from_entries(&entries.collect::<Array>()).map_or(JsValue::NULL, Into::into)
 }
 
-fn from_js(value: &JsValue, depth: u32) -> Option<Value> {
+fn from_js(value: &JsValue, depth: usize) -> Option<Value> {
     let depth = depth.checked_sub(1)?;
     if value.is_null() {
         Some(Value::Null)

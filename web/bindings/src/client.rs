@@ -1,9 +1,9 @@
 //! The identity and the client.
 
-use everlink::signaling::{HttpSignaling, metadata_to_js};
+use everlink::signaling::HttpSignaling;
 use everlink::store::{IndexedDbStore, IndexedDbStoreConfig, MemoryStore};
 use everlink::{Client, ClientBuilder, Identity};
-use js_sys::{Array, Promise};
+use js_sys::{Array, JSON, Promise};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -157,7 +157,8 @@ impl RawClient {
             let record = |service: everlink::signaling::ServiceRecord| {
                 let [uuid, owner] = [text(&service.uuid), text(&service.owner)];
                 let [user, name] = [text(&service.username), text(&service.service)];
-                let (metadata, expires_at) = (metadata_to_js(&service.metadata), number(service.expires_at));
+                let metadata = JSON::parse(service.metadata.as_str()).unwrap_or(JsValue::NULL);
+                let expires_at = number(service.expires_at);
                 object(
                     "uuid owner user service metadata expiresAt",
                     [uuid, owner, user, name, metadata, expires_at],

@@ -37,3 +37,6 @@ extern "C" {
 pub fn start() {
     std::panic::set_hook(Box::new(|info| console_error(&JsValue::from_str(&info.to_string()))));
 }
+
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();

@@ -39,7 +39,7 @@ fn reading_needs_no_signature_and_shows_the_same() {
     let mut world = World::new();
     let host = id(1);
     let mut publish = publication(&host, "alice", "chat@1.0.0");
-    publish.metadata.insert("title".into(), "Chat".into());
+    publish.metadata = metadata("title", "Chat".into());
     world.claim(&host, "alice");
     world.publish(&host, publish);
     for request in [

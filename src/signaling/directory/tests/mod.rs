@@ -13,7 +13,7 @@ use super::*;
 use crate::identity::{Domain, Identity};
 use crate::signaling::auth::{SignedRequest, sign_answer, sign_offer};
 use crate::signaling::{
-    Answer, Cursor, Event, Lease, Metadata, NewOffer, Publish, ServiceQuery, ServiceTarget, TakenOffer,
+    Answer, Cursor, Event, Lease, MetadataJson, NewOffer, Publish, ServiceQuery, ServiceTarget, TakenOffer,
 };
 
 /// Where the tests begin: an hour from any real time, so that no forgotten clock can pass.
@@ -152,10 +152,15 @@ fn publication(who: &Identity, name: &str, service: &str) -> Publish {
         salt: OfferId::from_bytes(salt).to_string(),
         public: true,
         token_hash: None,
-        metadata: Metadata::new(),
+        metadata: MetadataJson::default(),
         ttl: Duration::from_secs(300),
         offers: Vec::new(),
     }
+}
+
+/// Metadata of one fact.
+fn metadata(name: &str, value: serde_json::Value) -> MetadataJson {
+    serde_json::Map::from_iter([(name.to_owned(), value)]).into()
 }
 
 fn offer(who: &Identity, uuid: ServiceUuid, number: u8) -> NewOffer {

@@ -25,12 +25,16 @@ fn s2_an_invalid_or_replayed_publication_leaves_the_service_as_it_was() {
         spoil(&mut publish);
         Request::Publish(publish)
     };
+    fn nested(depth: usize) -> serde_json::Value {
+        (0..depth).fold(1.into(), |inner, _| [inner].into_iter().collect())
+    }
     let cases = [
         (spoilt(|p| p.salt = "AAAA".into()), ErrorCode::Malformed),
         (spoilt(|p| p.salt = "AAAAAAAAAAAAAAAAAAAAAA".into()), ErrorCode::BadUuid),
         (spoilt(|p| p.username = user("nobody")), ErrorCode::UsernameUnclaimed),
         (spoilt(|p| p.token_hash = Some("AAAA".into())), ErrorCode::Malformed),
-        (spoilt(|p| drop(p.metadata.insert("a".into(), "b".repeat(5000).into()))), ErrorCode::TooLarge),
+        (spoilt(|p| p.metadata = metadata("a", "b".repeat(5000).into())), ErrorCode::TooLarge),
+        (spoilt(|p| p.metadata = metadata("a", nested(127))), ErrorCode::Malformed),
     ];
     for (request, code) in cases {
         assert_eq!(world.refused(&host, request), code);
