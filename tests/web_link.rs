@@ -59,7 +59,9 @@ async fn frame(link: &dyn Link) -> Bytes {
 }
 
 async fn pause(millis: u32) {
-    gloo_timers::future::TimeoutFuture::new(millis).await;
+    let wait = format!("return new Promise((go) => setTimeout(go, {millis}))");
+    let wait = js_sys::Function::new_no_args(&wait).call0(&wasm_bindgen::JsValue::NULL).unwrap();
+    wasm_bindgen_futures::JsFuture::from(js_sys::Promise::from(wait)).await.unwrap();
 }
 
 #[wasm_bindgen_test]
