@@ -1,5 +1,5 @@
 //! What tasks wait for each other with: tokio's, and in a page small ones with the same behaviour
-//! as far as it is used.
+//! as far as it is used. Code that a page runs too takes them from here; there tokio has none.
 
 #[cfg(any(test, target_arch = "wasm32"))]
 mod single;
