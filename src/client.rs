@@ -8,8 +8,6 @@ mod tasks;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{mpsc, oneshot, watch};
-
 pub use self::builder::ClientBuilder;
 use self::network::Network;
 use self::service::{ServiceTask, check, first_publication, into_service_error};
@@ -26,6 +24,7 @@ use crate::identity::{Identity, PublicKey};
 use crate::link::Transport;
 use crate::network::NetworkChange;
 use crate::runtime;
+use crate::runtime::sync::{mpsc, oneshot, watch};
 use crate::signaling::caller::Caller;
 use crate::signaling::dial::SignaledDialer;
 use crate::signaling::host::{Host, HostConfig, asked};

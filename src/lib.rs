@@ -395,6 +395,13 @@ pub use message::{Message, Utf8Bytes};
 pub use runtime::{BoxFuture, BoxStream, Instant, MaybeSend, MaybeSync};
 pub use sync::*;
 
+/// What the bindings wait with; no part of the API.
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod bindings {
+    pub use crate::runtime::sync::{Mutex, Notify};
+}
+
 /// Compiles and runs the README's examples.
 #[cfg(all(doctest, feature = "webrtc", feature = "store"))]
 #[doc = include_str!("../README.md")]

@@ -4,6 +4,7 @@
 //! loop. Nothing outside this module may name either one's tasks or clocks.
 
 mod futures;
+pub(crate) mod sync;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -151,7 +152,7 @@ pub(crate) struct Task {
     #[cfg(not(target_arch = "wasm32"))]
     handle: tokio::task::JoinHandle<()>,
     #[cfg(target_arch = "wasm32")]
-    done: tokio::sync::oneshot::Receiver<()>,
+    done: sync::oneshot::Receiver<()>,
 }
 
 /// Runs `future` on the executor.
@@ -166,7 +167,7 @@ pub(crate) fn spawn(future: impl Future<Output = ()> + MaybeSend + 'static) -> T
     }
     #[cfg(target_arch = "wasm32")]
     {
-        let (ended, done) = tokio::sync::oneshot::channel();
+        let (ended, done) = sync::oneshot::channel();
         wasm_bindgen_futures::spawn_local(async move {
             future.await;
             let _ = ended.send(());
@@ -196,7 +197,7 @@ impl Task {
         }
         #[cfg(target_arch = "wasm32")]
         {
-            !matches!(self.done.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty))
+            !matches!(self.done.try_recv(), Err(sync::oneshot::error::TryRecvError::Empty))
         }
     }
 }

@@ -263,23 +263,48 @@ for (const [part, { snippets }] of Object.entries(PARTS)) {
     const taken = [...takes].map(([from, lines]) => `import('${from}').then((module) => { ${lines.join(' ')} })`);
     if (taken.length > 0) alongside[part] = `    ${part}: () => Promise.all([${taken.join(', ')}]),\n`;
 }
-writeFileSync(glueFile, `${glue}
+// Instead of wasm-bindgen's own loading, which does what `load.ts` does.
+const LOADING = /async function __wbg_load[^]*$/;
+if (!LOADING.test(glue)) throw new Error('the glue loads modules in another way than it did');
+writeFileSync(glueFile, `${glue.replace(LOADING, '')}
 const alongside = {
 ${Object.values(alongside).join('')}};
 
+async function instantiate(source, imports) {
+    if (source instanceof Response) {
+        if (!source.ok) throw new Error(\`\${source.url} gives \${source.status} \${source.statusText}\`);
+        // Streaming takes no other type.
+        const streams = source.headers.get('content-type') === 'application/wasm';
+        source = await (streams ? WebAssembly.compileStreaming(source) : source.arrayBuffer());
+    }
+    const made = await WebAssembly.instantiate(source, imports);
+    return made.instance ?? made;
+}
+
+/** Loads the first module. */
+export async function loadFirst(source) {
+    __wbg_finalize_init(await instantiate(source, __wbg_get_imports()));
+}
+
 /** Adds a part to the module that is loaded. */
 export async function loadPart(part, source) {
-    const [from] = await Promise.all([source, alongside[part]?.()]);
+    await alongside[part]?.();
     const { exports } = wasmInstance;
     const functions = Array.from({ length: ${added.length} }, (_, at) => [at.toString(36), exports.${share(1, functionTable)}.get(${tables[functionTable].least} + at)]);
-    const { instance } = await __wbg_load(from, { ...__wbg_get_imports(), '${fits}': { ...exports, ...Object.fromEntries(functions) } });
+    const instance = await instantiate(source, { ...__wbg_get_imports(), '${fits}': { ...exports, ...Object.fromEntries(functions) } });
     wasm = { ...wasm, ...instance.exports };
 }
 `);
 const types = join(directory, 'everlink.d.ts');
-writeFileSync(types, `${readFileSync(types, 'utf8')}
+writeFileSync(types, `${readFileSync(types, 'utf8').replace(/export type SyncInitInput[^]*$/, '')}
+/** A module: a response, bytes, or compiled. */
+export type ModuleInput = Response | BufferSource | WebAssembly.Module;
+
+/** Loads the first module. */
+export function loadFirst(source: ModuleInput): Promise<void>;
+
 /** Adds a part to the module that is loaded. */
-export function loadPart(part: string, source: Response | BufferSource | WebAssembly.Module): Promise<void>;
+export function loadPart(part: string, source: ModuleInput): Promise<void>;
 `);
 for (const part of Object.keys(PARTS)) {
     const own = [...functions.keys()].filter((index) => partOf.get(index) === part);

@@ -3,8 +3,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
-
 use super::network::Network;
 use super::tasks::Tasks;
 use super::{Client, Inner};
@@ -12,6 +10,7 @@ use crate::durable::{InStore, Resuming};
 use crate::identity::Identity;
 use crate::link::{IceServer, Transport};
 use crate::runtime;
+use crate::runtime::sync::watch;
 use crate::signaling::Signaling;
 use crate::signaling::caller::Caller;
 use crate::signaling::subscription::Subscription;

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use crate::network::NetworkChange;
+use crate::runtime::sync::watch;
 use crate::signaling::subscription::Subscription;
 
 /// Tells of changes of the network: first whoever brings signaling back, then all the rest.

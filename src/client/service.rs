@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
-
 use super::network::Changes;
 use crate::config::ServiceConfig;
 use crate::durable::ServiceEvent;
 use crate::durable::service::{Acceptor, Incoming, ServiceShared, StopReport};
 use crate::error::{DialError, ServiceError};
+use crate::runtime::sync::{mpsc, oneshot, watch};
 use crate::signaling::host::{Arrival, Host, HostContext, Notice};
 use crate::signaling::{ErrorCode, ServiceUuid, SignalingError};
 

@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-
 use super::channel::DurableChannel;
 use super::core::{Session, SessionId, Undelivered};
 use super::dialer::Dialer;
@@ -16,6 +14,7 @@ use crate::config::ChannelConfig;
 use crate::error::{ChannelError, CloseReason, SendError};
 use crate::identity::PublicKey;
 use crate::runtime;
+use crate::runtime::sync::{mpsc, watch};
 use crate::store::Store;
 
 /// A connection to a peer that outlives its links: cut, moved or put to sleep, it finds the peer

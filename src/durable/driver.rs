@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::sync::mpsc;
 
 use super::core::{DialId, Hello, LinkId, LinkInfo, Output, Session};
 use super::dialer::{DialFailure, Dialed, Dialer, Restart};
@@ -17,6 +16,7 @@ use super::events::ConnectionEvent;
 use super::shared::Shared;
 use crate::link::{Link, LinkError, LinkEvent};
 use crate::metrics::Told;
+use crate::runtime::sync::mpsc;
 use crate::runtime::{self, BoxFuture, Timer};
 use crate::store::{Store, StoreError};
 

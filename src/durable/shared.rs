@@ -3,12 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use futures_util::task::AtomicWaker;
-use tokio::sync::watch;
-
 use super::core::{NetworkChange, Session, SessionId};
 use super::events::{ConnectionEvent, ConnectionState, EventSource};
 use crate::error::CloseReason;
+use crate::runtime::sync::{AtomicWaker, watch};
 
 pub(crate) struct Shared {
     /// A `std` mutex: it is held for microseconds and never over an `.await`.

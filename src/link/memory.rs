@@ -18,10 +18,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Notify;
 
 use self::wire::{Polled, Sent, Weather, Wire};
 use super::{Binding, Link, LinkError, LinkEvent, LossyConfig, Negotiation, NegotiationEvent, Transport};
+use crate::runtime::sync::Notify;
 use crate::runtime::{self, BoxFuture, Instant};
 
 /// How a [`MemoryNetwork`] behaves. Change it while it runs with [`MemoryNetwork::update`].

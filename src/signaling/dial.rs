@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::sync::{Notify, oneshot};
 
 use super::auth;
 use super::caller::{Caller, nonsense};
@@ -25,6 +24,7 @@ use crate::durable::dialer::{DialFailure, Dialed, Dialer, Restart};
 use crate::error::DialError;
 use crate::identity::PublicKey;
 use crate::link::{LinkError, Negotiation, Transport};
+use crate::runtime::sync::{Notify, oneshot};
 use crate::runtime::{self, BoxFuture, Futures, Instant, MaybeSend};
 
 /// Dials one service through a directory.

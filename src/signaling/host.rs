@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Abortable};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::auth;
 use super::caller::{Caller, nonsense};
@@ -28,6 +27,7 @@ use crate::durable::service::schedule::{Granted, Output, Refusal, Schedule, Sche
 use crate::error::DialError;
 use crate::identity::{Domain, Identity, PublicKey, Signature};
 use crate::link::{Link, LinkError, Negotiation, NegotiationEvent, Transport};
+use crate::runtime::sync::{Notify, mpsc, oneshot};
 use crate::runtime::{self, BoxFuture, Futures, Instant, MaybeSend, Task};
 
 /// What to expose, and how.

@@ -6,11 +6,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
-
 use super::directory::{Change, Directory, Listener, Outcome, WaiterId};
 use super::{Cursor, ErrorCode, Event, EventStream, Response, SignalingError, Verified};
 use crate::identity::PublicKey;
+use crate::runtime::sync::{oneshot, watch};
 use crate::runtime::{self, BoxFuture, Instant, MaybeSend, MaybeSync};
 
 /// Where the records of a directory are kept.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::sync::{Notify, mpsc};
 
 use super::caller::Caller;
 use super::restart;
@@ -16,6 +15,7 @@ use super::{Cursor, Event, EventStream, OfferId, ServiceUuid, SignalingError};
 use crate::collections::HashMap;
 use crate::identity::{PublicKey, Signature};
 use crate::retry::Retry;
+use crate::runtime::sync::{Notify, mpsc};
 use crate::runtime::{self, Instant, Task};
 
 /// A client's event stream. Clones share it; with the last of them, and the last registration,

@@ -9,11 +9,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::{Batch, Change, Store, StoreError};
 use crate::collections::BTreeMap;
 use crate::runtime::BoxFuture;
+use crate::runtime::sync::oneshot;
 use crate::web::{Changes, Database, DatabaseError, Hold, global};
 
 const RECORDS: &str = "records";

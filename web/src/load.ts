@@ -1,4 +1,4 @@
-import init, { loadPart, type InitInput } from './glue.js';
+import { loadFirst, loadPart, type InitInput, type ModuleInput } from './glue.js';
 import { LoadError } from './errors.js';
 
 /** Where a file of the package is: an URL, a response, bytes or a compiled module. */
@@ -9,6 +9,8 @@ export interface Parts {
     host?: ModuleSource;
     store?: ModuleSource;
 }
+
+const FIRST = 'everlink_bg.wasm';
 
 let source: ((file: string) => ModuleSource) | undefined;
 let given: Parts = {};
@@ -23,12 +25,11 @@ const loaded = new Map<keyof Parts, Promise<void>>();
 export async function load(wasm?: ModuleSource, parts?: Parts): Promise<void> {
     given = { ...given, ...parts };
     loading ??= (async () => {
-        const from = wasm ?? source?.('everlink_bg.wasm');
-        await (from === undefined ? init() : init({ module_or_path: await from }));
+        await loadFirst(await fetched(wasm ?? source?.(FIRST) ?? beside(FIRST)));
     })().catch((cause: unknown) => {
         // A network that failed may work the next time.
         loading = undefined;
-        throw failed('everlink_bg.wasm', cause);
+        throw failed(FIRST, cause);
     });
     await loading;
 }
@@ -38,7 +39,7 @@ export async function loadWith(part: keyof Parts): Promise<void> {
     if (!loaded.has(part)) {
         const file = `everlink_${part}.wasm`;
         // Fetched at once, though it can only be used when the module is there.
-        const from = fetched(given[part] ?? source?.(file) ?? beside(part));
+        const from = fetched(given[part] ?? source?.(file) ?? beside(file));
         const all = Promise.all([from.catch((cause: unknown) => Promise.reject(failed(file, cause))), load()]);
         const joined = all.then(([from]) => loadPart(part, from).catch((cause: unknown) => Promise.reject(failed(file, cause))));
         loaded.set(part, joined);
@@ -57,11 +58,13 @@ function failed(file: string, cause: unknown): LoadError {
 }
 
 /** Where bundlers look for files that are mentioned. */
-function beside(part: keyof Parts): URL {
-    return part === 'host' ? new URL('everlink_host.wasm', import.meta.url) : new URL('everlink_store.wasm', import.meta.url);
+function beside(file: string): URL {
+    if (file === FIRST) return new URL('everlink_bg.wasm', import.meta.url);
+    if (file === 'everlink_host.wasm') return new URL('everlink_host.wasm', import.meta.url);
+    return new URL('everlink_store.wasm', import.meta.url);
 }
 
-async function fetched(from: ModuleSource): Promise<Exclude<InitInput, string | URL | Request>> {
+async function fetched(from: ModuleSource): Promise<ModuleInput> {
     const what = await from;
     return typeof what === 'string' || what instanceof URL || what instanceof Request ? fetch(what) : what;
 }

@@ -5,15 +5,13 @@
 
 use std::collections::VecDeque;
 
-use futures_util::task::AtomicWaker;
-use tokio::sync::Notify;
-
 use super::inbox::{Delivery, Inbox};
 use super::outbox::Outbox;
 use super::wire::Lossy;
 use crate::config::{Priority, QueueConfig};
 use crate::durable::events::{ChannelEvent, EventSource};
 use crate::message::{Message, Utf8Bytes};
+use crate::runtime::sync::{AtomicWaker, Notify};
 
 /// Names a channel within its session, on this side: the number of the half it sends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

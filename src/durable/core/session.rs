@@ -10,7 +10,6 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::sync::Notify;
 
 use super::accept::Known;
 use super::channel::{Channel, ChannelId};
@@ -29,6 +28,7 @@ use crate::identity::{Identity, PublicKey};
 use crate::link::LossyConfig;
 use crate::message::Utf8Bytes;
 use crate::runtime::Instant;
+use crate::runtime::sync::Notify;
 use crate::store::Batch;
 
 /// What the driver has to do.

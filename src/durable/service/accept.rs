@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use super::ServiceShared;
 use crate::collections::{BTreeMap, BTreeSet};
 use crate::config::ConnectionConfig;
@@ -21,6 +19,7 @@ use crate::durable::shared::Shared;
 use crate::error::{CloseReason, DialError, Misbehaviour};
 use crate::identity::{Identity, PublicKey};
 use crate::link::{Link, LinkEvent};
+use crate::runtime::sync::mpsc;
 use crate::runtime::{self, Futures, Instant};
 use crate::store::Batch;
 

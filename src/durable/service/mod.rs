@@ -8,7 +8,6 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::accept::{Acceptor, Incoming, Keeper, MAX_WAITING};
 use super::connection::DurableConnection;
@@ -16,7 +15,8 @@ use super::core::SessionId;
 use super::events::{EventSource, Events, ServiceEvent};
 use crate::collections::BTreeSet;
 use crate::error::ServiceError;
-use crate::runtime::MaybeSend;
+use crate::runtime::sync::{mpsc, oneshot};
+use crate::runtime::{self, MaybeSend};
 use crate::signaling::ServiceUuid;
 
 /// What a service is known by.
@@ -40,7 +40,7 @@ pub struct ServiceInfo {
 #[must_use = "dropping a DurableService withdraws it"]
 pub struct DurableService {
     shared: Arc<ServiceShared>,
-    accepted: tokio::sync::Mutex<mpsc::Receiver<DurableConnection>>,
+    accepted: runtime::sync::Mutex<mpsc::Receiver<DurableConnection>>,
     stop: Mutex<Option<oneshot::Sender<StopReport>>>,
 }
 
@@ -73,7 +73,7 @@ impl DurableService {
         accepted: mpsc::Receiver<DurableConnection>,
         stop: oneshot::Sender<StopReport>,
     ) -> Self {
-        Self { shared, accepted: tokio::sync::Mutex::new(accepted), stop: Mutex::new(Some(stop)) }
+        Self { shared, accepted: runtime::sync::Mutex::new(accepted), stop: Mutex::new(Some(stop)) }
     }
 
     /// What the service is known by now.

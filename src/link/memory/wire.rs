@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand::{RngExt as _, rngs::StdRng};
-use tokio::sync::Notify;
 
 use super::MemoryConfig;
 use crate::link::{Binding, LinkError, LinkEvent, LossyConfig};
 use crate::runtime::Instant;
+use crate::runtime::sync::Notify;
 
 /// What weighs on every link of a network at a moment.
 pub(super) struct Weather<'a> {

@@ -7,13 +7,13 @@ use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 use js_sys::{Array, Promise, Uint8Array};
-use tokio::sync::Notify;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::WebConfig;
 use crate::link::LinkError;
+use crate::runtime::sync::Notify;
 use crate::web;
 
 /// The label of the one channel of a link; its id is 0.

@@ -14,16 +14,7 @@ use crate::web::{self, settled};
 
 #[wasm_bindgen(module = "/src/signaling/http/fetch.js")]
 extern "C" {
-    type Url;
-    fn address(text: &str) -> Option<Url>;
-    #[wasm_bindgen(method, getter)]
-    fn href(this: &Url) -> String;
-    #[wasm_bindgen(method, getter)]
-    fn protocol(this: &Url) -> String;
-    #[wasm_bindgen(method, getter)]
-    fn username(this: &Url) -> String;
-    #[wasm_bindgen(method, getter)]
-    fn password(this: &Url) -> String;
+    fn address(text: &str) -> Option<String>;
 
     type Exchange;
     #[wasm_bindgen(constructor)]
@@ -44,12 +35,14 @@ extern "C" {
 
 impl Address {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let url = address(text).ok_or_else(|| "it is no URL".to_owned())?;
+        let parts = address(text).ok_or("it is no URL")?;
+        let (protocol, rest) = parts.split_once(' ').unwrap_or_default();
+        let (user, href) = rest.split_once(' ').unwrap_or_default();
         Ok(Self {
-            text: url.href(),
-            is_http: matches!(&*url.protocol(), "http:" | "https:"),
+            text: href.to_owned(),
+            is_http: matches!(protocol, "http:" | "https:"),
             has_query: text.contains(['?', '#']),
-            has_user: !url.username().is_empty() || !url.password().is_empty(),
+            has_user: !user.is_empty(),
         })
     }
 }

@@ -5,14 +5,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
-
 use super::table::{Chore, Outcome, Table};
 use super::wire::Ask;
 use super::{RequestError, RequestProtocolError};
 use crate::durable::{ChannelEvent, ChannelReceiver, ChannelSender, DurableChannel};
 use crate::message::Message;
 use crate::runtime;
+use crate::runtime::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Sends requests on a [`DurableChannel`], and gives each its reply. The other end of the channel is a
 /// [`Responder`](super::Responder).
@@ -53,7 +52,7 @@ pub struct Requester {
 struct Core {
     sender: ChannelSender,
     /// Whose frame is next. Held over the wait for room in the channel, so that numbers ascend there; fair, as tokio's mutex is.
-    turn: tokio::sync::Mutex<()>,
+    turn: runtime::sync::Mutex<()>,
     /// Held for a few map operations.
     table: Mutex<Table>,
     chores: Notify,
@@ -88,7 +87,7 @@ impl Requester {
         let lossy = channel.is_lossy();
         let (sender, receiver) = channel.split();
         let table = Mutex::new(Table::new(u64::from_be_bytes(runtime::random())));
-        let turn = tokio::sync::Mutex::new(());
+        let turn = runtime::sync::Mutex::new(());
         let core = Arc::new(Core { sender, turn, table, chores: Notify::new() });
         let (alive, over) = oneshot::channel();
         if lossy {

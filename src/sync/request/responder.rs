@@ -7,7 +7,6 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::{Notify, oneshot};
 
 use super::wire::{Answer, Ask, Incarnation, RequestId};
 use super::{RequestProtocolError, ResponderError};
@@ -16,6 +15,7 @@ use crate::durable::{ChannelReceiver, ChannelSender, DurableChannel, Receipt};
 use crate::error::{SendError, TrySendError};
 use crate::message::Message;
 use crate::runtime;
+use crate::runtime::sync::{Notify, oneshot};
 
 /// Receives the requests that a [`Requester`](super::Requester) sends at the other end of a [`DurableChannel`].
 ///

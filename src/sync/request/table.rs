@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::wire::{Answer, Ask, Incarnation};
 use super::{RequestError, RequestProtocolError};
@@ -11,6 +10,7 @@ use crate::collections::BTreeMap;
 use crate::durable::Receipt;
 use crate::error::SendError;
 use crate::message::Message;
+use crate::runtime::sync::{OwnedSemaphorePermit, oneshot};
 
 pub(super) type Outcome = Result<Message, RequestError>;
 

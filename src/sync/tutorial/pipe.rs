@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Notify;
-
 use super::core::Outgoing;
 use crate::config::{ChannelConfig, Priority, QueueConfig, WhenFull};
 use crate::durable::{ChannelSender, SendOptions};
 use crate::error::{SendError, TrySendError};
 use crate::message::Utf8Bytes;
+use crate::runtime::sync::Notify;
 
 /// The channel of members and their room.
 pub(super) const LABEL: &str = "everlink.tutorial/1";

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
 
 use super::content::TutorialContent;
 use super::control::{ConflictStrategy, Lease, Member, Presence, Role};
@@ -23,6 +22,7 @@ use crate::client::Client;
 use crate::config::{ConnectionConfig, ServiceConfig};
 use crate::durable::{ChannelSender, DurableService, EventSource, Events};
 use crate::identity::PublicKey;
+use crate::runtime::sync::{Notify, watch};
 use crate::runtime::{self, Task};
 use crate::signaling::{Metadata, ServiceFqn, ServiceUuid, Username};
 use crate::store::{Store, StoreError};

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::driver::Ways;
 pub use self::steps::Steps;
@@ -28,6 +27,7 @@ use crate::config::{ChannelConfig, ConnectionConfig, QueueConfig, SessionLost};
 use crate::durable::{ChannelSender, DurableConnection, EventSource, Events};
 use crate::identity::PublicKey;
 use crate::message::Utf8Bytes;
+use crate::runtime::sync::{Notify, mpsc, oneshot, watch};
 use crate::runtime::{self, MaybeSend, MaybeSync, Task};
 use crate::signaling::ServiceUuid;
 

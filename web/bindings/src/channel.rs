@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
+use everlink::bindings::Mutex;
 use everlink::{ChannelReceiver, ChannelSender, TrySendError};
 use futures_util::{FutureExt as _, StreamExt as _};
 use js_sys::Promise;
-use tokio::sync::Mutex;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 

@@ -6,11 +6,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use everlink::bindings::Notify;
 use everlink::{Client, DurableService};
 use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
 use js_sys::{Array, Promise};
-use tokio::sync::Notify;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 

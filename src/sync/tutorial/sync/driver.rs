@@ -11,6 +11,7 @@ use crate::durable::{ChannelReceiver, ConnectionState, DurableConnection};
 use crate::error::RecvError;
 use crate::message::{Message, Utf8Bytes};
 use crate::runtime;
+use crate::runtime::sync::mpsc;
 
 /// Where frames come from.
 pub(super) enum Ways {
@@ -89,8 +90,8 @@ fn hand_out<S>(inner: &mut super::Inner<S>) {
     while let Some(state) = inner.untaken.front() {
         match steps.try_send(state.clone()) {
             Ok(()) => _ = inner.untaken.pop_front(),
-            Err(tokio::sync::mpsc::error::TrySendError::Full(_)) => return,
-            Err(tokio::sync::mpsc::error::TrySendError::Closed(_)) => {
+            Err(mpsc::error::TrySendError::Full(_)) => return,
+            Err(mpsc::error::TrySendError::Closed(_)) => {
                 inner.steps = None;
                 inner.untaken.clear();
             }

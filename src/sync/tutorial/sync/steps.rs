@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use tokio::sync::mpsc;
+
+use crate::runtime::sync::mpsc;
 
 /// Each state that a leader shows, in order: see [`TutorialSync::steps`](super::TutorialSync::steps). Ends when the membership does.
 #[derive(Debug)]
