@@ -27,7 +27,7 @@ use crate::runtime;
 use crate::runtime::sync::{mpsc, oneshot, watch};
 use crate::signaling::caller::Caller;
 use crate::signaling::dial::SignaledDialer;
-use crate::signaling::host::{Host, HostConfig};
+use crate::signaling::host::{Host, HostConfig, asked};
 use crate::signaling::subscription::Subscription;
 use crate::signaling::{
     Claim, MetadataJson, Request, Response, ServiceFqn, ServiceQuery, ServiceRecord, ServiceTarget,
@@ -124,7 +124,7 @@ impl Client {
     /// `UsernameTaken` if it is another key's; otherwise as the directory says. Cancel-safe, but the
     /// claim may have been made.
     pub async fn claim_username(&self, username: Username) -> Result<Claim, SignalingError> {
-        match self.inner.caller.ask(Request::Claim { username }).await? {
+        match self.inner.caller.ask(asked(Request::Claim { username })).await? {
             Response::Claimed(claim) => Ok(claim),
             other => Err(crate::signaling::caller::nonsense(&other)),
         }
@@ -135,7 +135,7 @@ impl Client {
     /// # Errors
     /// As the directory says; an unknown user has none. Cancel-safe.
     pub async fn services(&self, username: Username) -> Result<Vec<ServiceRecord>, SignalingError> {
-        match self.inner.caller.ask(Request::List { username }).await? {
+        match self.inner.caller.ask(asked(Request::List { username })).await? {
             Response::Services(services) => Ok(services),
             other => Err(crate::signaling::caller::nonsense(&other)),
         }

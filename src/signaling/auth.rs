@@ -7,8 +7,12 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::wire::{self, HttpForm};
-use super::{ErrorCode, OfferId, Request, ServiceUuid, SignalingError};
+#[cfg(feature = "http")]
+use super::Response;
+#[cfg(feature = "http")]
+use super::wire::read::Bad;
+use super::wire::{self, Asked, HttpForm, Reader};
+use super::{ErrorCode, OfferId, Request, ServiceUuid, SignalingError, host};
 use crate::identity::{Domain, Identity, PublicKey, Signature};
 
 /// How far the time in a request may be from the server's, in milliseconds.
@@ -19,6 +23,8 @@ pub(crate) const TOLERANCE_MS: u64 = 300_000;
 pub struct SignedRequest {
     request: Request,
     form: HttpForm,
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
+    read: Reader,
     stamp: Stamp,
     signature: Signature,
 }
@@ -35,10 +41,14 @@ impl SignedRequest {
     /// Signs `request`. `now` is the wall clock in milliseconds since 1970, and may be five minutes
     /// off the server's; `nonce` must be new for each request.
     pub fn sign(identity: &Identity, request: Request, now: u64, nonce: [u8; 16]) -> Self {
-        let form = wire::encode(&request);
+        Self::sign_asked(identity, host::asked(request), now, nonce)
+    }
+
+    pub(crate) fn sign_asked(identity: &Identity, asked: Asked, now: u64, nonce: [u8; 16]) -> Self {
+        let Asked { request, form, read } = asked;
         let stamp = Stamp { key: identity.public_key(), time: now, nonce };
         let signature = stamp.covering(&form, |parts| identity.sign(Domain::Request, parts));
-        Self { request, form, stamp, signature }
+        Self { request, form, read, stamp, signature }
     }
 
     /// Reads a request that came over HTTP. `path` includes the query; `authorization` is the
@@ -66,7 +76,7 @@ impl SignedRequest {
             let message = "the authorization header is not `Everlink KEY.TIME.NONCE.SIGNATURE`";
             SignalingError::refused(ErrorCode::Unsigned, message)
         })?;
-        Ok(Self { request, form, stamp, signature })
+        Ok(Self { request, form, read: host::read_answer, stamp, signature })
     }
 
     /// The request.
@@ -77,6 +87,12 @@ impl SignedRequest {
     /// Who signed it, or claims to.
     pub fn key(&self) -> PublicKey {
         self.stamp.key
+    }
+
+    /// The answer in `body`.
+    #[cfg(feature = "http")]
+    pub(crate) fn read(&self, body: &[u8]) -> Result<Response, Bad> {
+        (self.read)(&self.request, body)
     }
 
     /// The HTTP method it is sent with.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::wire::{self, Asked};
 use super::{Cursor, EventStream, Request, Response, SignalingError, SignedRequest};
 use crate::identity::Identity;
 use crate::runtime;
@@ -26,18 +27,18 @@ impl Caller {
 
     /// Asks, and waits for the answer for a bounded time. Dropped, the directory may or may not
     /// have carried the request out.
-    pub(crate) async fn ask(&self, request: Request) -> Result<Response, SignalingError> {
-        let patience = match &request {
+    pub(crate) async fn ask(&self, asked: Asked) -> Result<Response, SignalingError> {
+        let patience = match &asked.request {
             Request::Take { wait, .. } => *wait + ANSWER_WITHIN,
             _ => ANSWER_WITHIN,
         };
-        let answer = self.signaling.call(self.signed(request));
+        let answer = self.signaling.call(self.signed(asked));
         runtime::timeout(patience, answer).await.unwrap_or_else(|| Err(silent()))
     }
 
     /// Opens the event stream after `cursor`.
     pub(crate) async fn events(&self, cursor: Option<Cursor>) -> Result<EventStream, SignalingError> {
-        let opened = self.signaling.events(self.signed(Request::Events { cursor }));
+        let opened = self.signaling.events(self.signed(wire::events(cursor)));
         runtime::timeout(ANSWER_WITHIN, opened).await.unwrap_or_else(|| Err(silent()))
     }
 
@@ -61,8 +62,8 @@ impl Caller {
         self.signaling.probe().await
     }
 
-    fn signed(&self, request: Request) -> SignedRequest {
-        SignedRequest::sign(&self.identity, request, runtime::unix_millis(), runtime::random())
+    fn signed(&self, asked: Asked) -> SignedRequest {
+        SignedRequest::sign_asked(&self.identity, asked, runtime::unix_millis(), runtime::random())
     }
 }
 

@@ -15,8 +15,9 @@ use super::caller::{Caller, nonsense};
 use super::negotiate::establish;
 use super::restart::{self, Way};
 use super::subscription::Subscription;
+use super::wire;
 use super::{
-    Answer, ErrorCode, OfferId, Request, Response, ServiceRecord, ServiceTarget, ServiceUuid, SignalingError,
+    Answer, ErrorCode, OfferId, Response, ServiceRecord, ServiceTarget, ServiceUuid, SignalingError,
     TakenOffer,
 };
 use crate::durable::dialer::{DialFailure, Dialed, Dialer, Restart};
@@ -201,7 +202,7 @@ impl Inner {
         };
         // Short of the limit, so that it ends with the directory's own words.
         let wait = limit.mul_f64(0.8).min(MAX_WAIT);
-        let taken = match self.caller.ask(Request::Take { target: target.clone(), wait }).await? {
+        let taken = match self.caller.ask(wire::take(target.clone(), wait)).await? {
             Response::Taken(taken) => taken,
             other => return Err(nonsense(&other).into()),
         };
@@ -219,7 +220,7 @@ impl Inner {
             let _ = restart.send(Way { offer: id, service: service.uuid, owner: service.owner, news });
         }
         let signature = auth::sign_answer(self.caller.identity(), &service.uuid, &id, &sdp, &description);
-        self.caller.ask(Request::Answer(Answer { offer: id, sdp: description, signature })).await?;
+        self.caller.ask(wire::answer(Answer { offer: id, sdp: description, signature })).await?;
         answered.store(true, Ordering::Relaxed);
         let link = establish(&self.caller, id, &*negotiation, &mut news, Vec::new()).await?;
         let pin = Pin { uuid: service.uuid, owner: service.owner };

@@ -16,6 +16,8 @@ use super::caller::{Caller, nonsense};
 use super::negotiate::{MAX_CANDIDATES, add_candidates, establish, post};
 use super::restart::{self, LiveLinks};
 use super::subscription::{OfferNews, OfferRegistration, ServiceNews, ServiceRegistration, Subscription};
+use super::wire::read::{self, Bad};
+use super::wire::{self, Asked};
 use super::{
     ErrorCode, InstanceId, Lease, MetadataJson, NewOffer, OfferId, Publish, Request, Response, ServiceFqn,
     ServiceUuid, SignalingError, Username,
@@ -46,6 +48,17 @@ pub(crate) struct HostConfig {
     pub(crate) schedule: ScheduleConfig,
     /// Spreads retries.
     pub(crate) seed: u64,
+}
+
+/// Any request, as it is carried. With what it calls it belongs to the part of the npm package that
+/// hosts (see [`Asked`]), and is found there by the name of this module.
+pub(crate) fn asked(request: Request) -> Asked {
+    Asked { form: wire::encode(&request), request, read: read_answer }
+}
+
+/// Reads the answer to any request.
+pub(crate) fn read_answer(request: &Request, body: &[u8]) -> Result<Response, Bad> {
+    read::response(request, body)
 }
 
 /// A peer that answered, with its link. The link's binding and the session handshake prove who it
@@ -542,7 +555,7 @@ impl Worker {
         done: impl FnOnce(Result<Response, SignalingError>) -> Done + MaybeSend + 'static,
     ) {
         let shared = self.shared.clone();
-        self.running.push(Box::pin(async move { done(shared.caller.ask(request).await) }));
+        self.running.push(Box::pin(async move { done(shared.caller.ask(asked(request)).await) }));
     }
 
     /// Runs a future of an offer that ends when the offer is dropped.

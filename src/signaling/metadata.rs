@@ -28,7 +28,7 @@ pub struct MetadataJson(Box<str>);
 
 impl MetadataJson {
     /// What came from outside, as a JSON text; `None` if it is no object, or one too deep to read.
-    #[cfg(any(test, all(target_arch = "wasm32", feature = "http")))]
+    #[cfg(any(test, target_arch = "wasm32"))]
     pub(crate) fn checked(json: String) -> Option<Self> {
         let json = Self(json.into());
         json.is_readable().then_some(json)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::caller::Caller;
 use super::subscription::{OfferNews, OfferRegistration};
-use super::{OfferId, Request};
+use super::{OfferId, wire};
 use crate::link::{Link, LinkError, Negotiation, NegotiationEvent};
 use crate::runtime::{self, BoxFuture};
 
@@ -61,8 +61,7 @@ pub(super) async fn add_candidates(negotiation: &dyn Negotiation, candidates: &[
 /// Posts candidates, again and again while that fails for a time.
 pub(super) async fn post(caller: &Caller, offer: OfferId, candidates: Vec<String>) {
     loop {
-        let request = Request::Candidates { offer, candidates: candidates.clone() };
-        match caller.ask(request).await {
+        match caller.ask(wire::candidates(offer, candidates.clone())).await {
             Ok(_) => return,
             Err(error) if error.is_temporary() && error.code().is_none() => runtime::sleep(POST_AGAIN).await,
             Err(error) => return tracing::debug!(%error, "candidates were refused"),

@@ -15,7 +15,7 @@ use futures_util::future::FusedFuture as _;
 use super::caller::Caller;
 use super::negotiate::{MAX_CANDIDATES, post};
 use super::subscription::{OfferNews, OfferRegistration};
-use super::{OfferId, Request, ServiceUuid};
+use super::{OfferId, ServiceUuid, wire};
 use crate::collections::HashMap;
 use crate::durable::dialer::Restart;
 use crate::error::DialError;
@@ -133,7 +133,7 @@ pub(super) async fn ask(
     let candidates = vec![ask_text(meaning.binding, &asked, &signature)];
     let seen_through = async {
         tracing::debug!(%offer, "asks for a restart of the link");
-        caller.ask(Request::Candidates { offer, candidates }).await?;
+        caller.ask(wire::candidates(offer, candidates)).await?;
         let mut early = Vec::new();
         let answered = loop {
             for said in hear(&mut news).await {

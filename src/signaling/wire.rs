@@ -1,7 +1,6 @@
 //! Requests and responses as HTTP carries them: method, path and body, and back. Pure, and the
 //! only such mapping, so that every carrier signs and checks the same bytes.
 
-#[cfg(any(feature = "http", test))]
 pub(crate) mod read;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -19,6 +18,25 @@ pub(crate) struct HttpForm {
     /// The body; empty if there is none.
     pub(crate) body: Vec<u8>,
 }
+
+impl HttpForm {
+    fn post(path: String, body: Writer) -> Self {
+        Self { method: "POST".to_owned(), path, body: body.end().into_bytes() }
+    }
+}
+
+/// A request as it is carried, and how its answer is read.
+///
+/// [`host::asked`] makes it of any request. Who only connects asks by [`take`], [`answer`],
+/// [`candidates`] and [`events`]: a page loads how the rest is written and read when it hosts.
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    pub(crate) form: HttpForm,
+    pub(crate) read: Reader,
+}
+
+/// Reads the answer to a request.
+pub(crate) type Reader = fn(&Request, &[u8]) -> Result<Response, read::Bad>;
 
 /// Durations as whole milliseconds.
 pub(crate) mod millis {
@@ -90,6 +108,10 @@ struct ServicesReply {
 pub(crate) fn encode(request: &Request) -> HttpForm {
     let none = Vec::new;
     let (method, path, body) = match request {
+        Request::Take { target, wait } => return take_form(target, *wait),
+        Request::Answer(answer) => return answer_form(answer),
+        Request::Candidates { offer, candidates } => return candidates_form(offer, candidates),
+        Request::Events { cursor } => return events_form(cursor.as_ref()),
         Request::Claim { username } => ("PUT", format!("/v1/usernames/{username}"), none()),
         Request::Owner { username } => ("GET", format!("/v1/usernames/{username}"), none()),
         Request::List { username } => ("GET", format!("/v1/usernames/{username}/services"), none()),
@@ -114,26 +136,52 @@ pub(crate) fn encode(request: &Request) -> HttpForm {
             let body = Writer::new().list("offers", &offers);
             ("POST", format!("/v1/services/{uuid}/offers/withdraw"), body.end().into_bytes())
         }
-        Request::Take { target, wait } => {
-            let body = Writer::new().json("target", &self::target(target));
-            let body = body.plain("wait_ms", &whole_millis(*wait));
-            ("POST", "/v1/take".to_owned(), body.end().into_bytes())
-        }
-        Request::Answer(Answer { offer, sdp, signature }) => {
-            let body = Writer::new().text("sdp", sdp).shown("signature", signature);
-            ("POST", format!("/v1/offers/{offer}/answer"), body.end().into_bytes())
-        }
-        Request::Candidates { offer, candidates } => {
-            let candidates: Vec<_> = candidates.iter().map(|candidate| json::quoted(candidate)).collect();
-            let body = Writer::new().list("candidates", &candidates);
-            ("POST", format!("/v1/offers/{offer}/candidates"), body.end().into_bytes())
-        }
-        Request::Events { cursor: None } => ("GET", "/v1/events".to_owned(), none()),
-        Request::Events { cursor: Some(cursor) } => {
-            ("GET", format!("/v1/events?{}", cursor_query(cursor)), none())
-        }
     };
     HttpForm { method: method.to_owned(), path, body }
+}
+
+/// [`Request::Take`].
+pub(crate) fn take(target: ServiceTarget, wait: Duration) -> Asked {
+    let form = take_form(&target, wait);
+    Asked { request: Request::Take { target, wait }, form, read: read::taken }
+}
+
+fn take_form(target: &ServiceTarget, wait: Duration) -> HttpForm {
+    let body = Writer::new().json("target", &self::target(target)).plain("wait_ms", &whole_millis(wait));
+    HttpForm::post("/v1/take".to_owned(), body)
+}
+
+/// [`Request::Answer`].
+pub(crate) fn answer(answer: Answer) -> Asked {
+    let form = answer_form(&answer);
+    Asked { request: Request::Answer(answer), form, read: read::done }
+}
+
+fn answer_form(Answer { offer, sdp, signature }: &Answer) -> HttpForm {
+    let body = Writer::new().text("sdp", sdp).shown("signature", signature);
+    HttpForm::post(format!("/v1/offers/{offer}/answer"), body)
+}
+
+/// [`Request::Candidates`].
+pub(crate) fn candidates(offer: OfferId, candidates: Vec<String>) -> Asked {
+    let form = candidates_form(&offer, &candidates);
+    Asked { request: Request::Candidates { offer, candidates }, form, read: read::done }
+}
+
+fn candidates_form(offer: &OfferId, candidates: &[String]) -> HttpForm {
+    let candidates: Vec<_> = candidates.iter().map(|candidate| json::quoted(candidate)).collect();
+    HttpForm::post(format!("/v1/offers/{offer}/candidates"), Writer::new().list("candidates", &candidates))
+}
+
+/// [`Request::Events`].
+pub(crate) fn events(cursor: Option<Cursor>) -> Asked {
+    let form = events_form(cursor.as_ref());
+    Asked { request: Request::Events { cursor }, form, read: read::done }
+}
+
+fn events_form(cursor: Option<&Cursor>) -> HttpForm {
+    let query = cursor.map(|cursor| format!("?{}", cursor_query(cursor))).unwrap_or_default();
+    HttpForm { method: "GET".to_owned(), path: format!("/v1/events{query}"), body: Vec::new() }
 }
 
 /// A target as JSON.

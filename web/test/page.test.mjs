@@ -278,6 +278,36 @@ test('habits: events, states, receipts, abort, dispose', settings, scoped(async 
     assert.ok(states.includes('reconnecting') && states.at(-1) === 'closed', `${states}`);
 }));
 
+test('what a page publishes is listed with its metadata, and found by name and version', settings, scoped(async (scope) => {
+    const server = await signaling(scope);
+    const page = await open(await profile(scope, await browser(scope)), await pages(scope));
+    const metadata = '{"__proto__":{"a":1},"at":9007199254740991,"list":[1.5,null,true,{"deep":[]}],"title":"Ch\\"ät [{"}';
+    const result = await page.evaluate(async ([server, json]) => {
+        const metadata = JSON.parse(json);
+        const host = await exposeEcho(server, 'lister/com.example.echo@1.2.0-rc.1', { public: true, metadata });
+        const { client } = host;
+        const claim = await client.claimUsername('lister');
+        const listed = await client.services('lister');
+        const none = await client.services('nobody-there');
+        const other = await everlink.Client.create({ signaling: server });
+        const connection = await other.connect('lister', 'com.example.echo@^1.2.0-rc.0');
+        // A pre-release is for those who ask for one.
+        const released = await other.connect('lister', 'com.example.echo@~1.2', { signal: AbortSignal.timeout(3000) })
+            .catch((error) => error.code ?? error.name);
+        await connection.close();
+        await Promise.all([host.service.stop(), other.shutdown()]);
+        const after = await client.services('lister');
+        await client.shutdown();
+        const [{ uuid, user, service, metadata: read }, ...more] = listed;
+        const isSame = uuid === host.service.info.uuid;
+        return { claimed: claim.username, isSame, user, service, read: JSON.stringify(read), more, none, released, after };
+    }, [server, metadata]);
+    assert.deepEqual(result, {
+        claimed: 'lister', isSame: true, user: 'lister', service: 'com.example.echo@1.2.0-rc.1', read: metadata, more: [],
+        none: [], released: 'service-not-found', after: [],
+    });
+}));
+
 /** Waits until `what` is so, for a minute from when `progress` was last made. */
 async function holds(what, progress = () => 0) {
     let [made, late] = [progress(), Date.now() + 60_000];

@@ -1,11 +1,11 @@
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
-use super::super::host::{Host, Notice};
+use super::super::host::{Host, Notice, asked};
 use super::super::testing::*;
 use super::*;
 use crate::identity::Identity;
-use crate::signaling::{NewOffer, Publish};
+use crate::signaling::{NewOffer, Publish, Request};
 
 /// How it went wrong.
 async fn failure(dial: impl Future<Output = Result<Dialed, DialFailure>>) -> DialFailure {
@@ -171,8 +171,7 @@ async fn s5_a_server_that_names_another_owner_or_service_is_found_out() {
     second.published().await;
     let taken_of_second = {
         let target = second.by_uuid();
-        let request = Request::Take { target, wait: SECOND };
-        match world.party(3).caller.ask(request).await.unwrap() {
+        match world.party(3).caller.ask(wire::take(target, SECOND)).await.unwrap() {
             Response::Taken(taken) => taken,
             other => panic!("{other:?}"),
         }
@@ -329,8 +328,8 @@ async fn w24_a_dead_hosts_offer_costs_seconds_not_the_whole_attempt() {
         };
         (uuid, publish)
     };
-    dead.caller.ask(Request::Claim { username: publish.username.clone() }).await.unwrap();
-    dead.caller.ask(Request::Publish(publish)).await.unwrap();
+    dead.caller.ask(asked(Request::Claim { username: publish.username.clone() })).await.unwrap();
+    dead.caller.ask(asked(Request::Publish(publish))).await.unwrap();
     let started = runtime::now();
     let back = async {
         runtime::sleep(SECOND).await;

@@ -210,7 +210,7 @@ async fn w18_a_peer_that_never_comes_to_a_link_holds_up_nobody() {
     let staller = world.party(9);
     for _ in 0..10 {
         let target = host.by_uuid();
-        let taken = match staller.caller.ask(Request::Take { target, wait: SECOND }).await.unwrap() {
+        let taken = match staller.caller.ask(wire::take(target, SECOND)).await.unwrap() {
             Response::Taken(taken) => taken,
             other => panic!("{other:?}"),
         };
@@ -221,7 +221,7 @@ async fn w18_a_peer_that_never_comes_to_a_link_holds_up_nobody() {
         let signature =
             auth::sign_answer(&staller.identity, &taken.service.uuid, &taken.id, &taken.sdp, &sdp);
         let answer = super::super::Answer { offer: taken.id, sdp, signature };
-        staller.caller.ask(Request::Answer(answer)).await.unwrap();
+        staller.caller.ask(wire::answer(answer)).await.unwrap();
     }
     let started = runtime::now();
     let dialed = world.party(2).dial(host.by_uuid()).await.unwrap();
@@ -241,7 +241,7 @@ async fn w20_candidates_that_come_before_the_answer_count() {
     host.published().await;
     let peer = world.party(2);
     let target = host.by_uuid();
-    let taken = match peer.caller.ask(Request::Take { target, wait: SECOND }).await.unwrap() {
+    let taken = match peer.caller.ask(wire::take(target, SECOND)).await.unwrap() {
         Response::Taken(taken) => taken,
         other => panic!("{other:?}"),
     };
@@ -253,7 +253,7 @@ async fn w20_candidates_that_come_before_the_answer_count() {
     let sdp = negotiation.description().to_owned();
     let signature = auth::sign_answer(&peer.identity, &taken.service.uuid, &taken.id, &taken.sdp, &sdp);
     let answer = super::super::Answer { offer: taken.id, sdp, signature };
-    peer.caller.ask(Request::Answer(answer)).await.unwrap();
+    peer.caller.ask(wire::answer(answer)).await.unwrap();
     let link = establish(&peer.caller, taken.id, &*negotiation, &mut news, Vec::new()).await.unwrap();
     check_link(&link, &host.arrival().await.link).await;
 }

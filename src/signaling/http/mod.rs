@@ -194,7 +194,7 @@ impl Signaling for HttpSignaling {
             };
             let shared = &self.shared;
             let body = shared.fetch(within, shared.signed(&request, "application/json")).await?;
-            read::response(request.request(), &body).map_err(|bad| shared.senseless(bad))
+            request.read(&body).map_err(|bad| shared.senseless(bad))
         })
     }
 

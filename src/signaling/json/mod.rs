@@ -10,16 +10,12 @@ mod web;
 
 use std::fmt::Display;
 
-#[cfg(all(not(target_arch = "wasm32"), any(feature = "http", test)))]
-pub(crate) use self::native::Json;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use self::native::{metadata, quoted, read_metadata};
-#[cfg(all(target_arch = "wasm32", any(feature = "http", test)))]
-pub(crate) use self::web::Json;
+pub(crate) use self::native::{Json, metadata, quoted, read_metadata};
 #[cfg(target_arch = "wasm32")]
 pub use self::web::metadata_from_js;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use self::web::{metadata, quoted, read_metadata};
+pub(crate) use self::web::{Json, metadata, quoted, read_metadata};
 
 /// How many arrays and objects may not lie in each other, as in serde_json: what is read from outside
 /// must not use up the stack.

@@ -1,18 +1,14 @@
 //! By serde_json.
 
-#[cfg(any(feature = "http", test))]
 use serde_json::Value;
 
 use crate::signaling::Metadata;
-#[cfg(any(feature = "http", test))]
 use crate::signaling::MetadataJson;
 
 /// A value that was read; null by default.
-#[cfg(any(feature = "http", test))]
 #[derive(Default)]
 pub(crate) struct Json(Value);
 
-#[cfg(any(feature = "http", test))]
 impl Json {
     /// The value that `text` is; `None` if it is none.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {

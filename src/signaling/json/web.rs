@@ -6,20 +6,16 @@ use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::TOO_DEEP;
 use crate::signaling::Metadata;
-#[cfg(any(feature = "http", test))]
 use crate::signaling::MetadataJson;
-#[cfg(any(feature = "http", test))]
 use crate::web;
 
 /// The largest integer that a number of JavaScript holds for certain, and one more.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A value that was read; null by default.
-#[cfg(any(feature = "http", test))]
 #[derive(Default)]
 pub(crate) struct Json(JsValue);
 
-#[cfg(any(feature = "http", test))]
 impl Json {
     /// The value that `text` is; `None` if it is none.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {

@@ -120,8 +120,9 @@ impl Scene {
 
     async fn way(&self, taker: &Party) -> Way {
         let target = ServiceTarget::Uuid { uuid: self.hosting.host.uuid() };
-        let take = Request::Take { target, wait: SECOND };
-        let Ok(Response::Taken(taken)) = taker.caller.ask(take).await else { panic!("not taken") };
+        let Ok(Response::Taken(taken)) = taker.caller.ask(wire::take(target, SECOND)).await else {
+            panic!("not taken")
+        };
         let owner = self.hosting.party.identity.public_key();
         let news = taker.subscription.restart(taken.id);
         Way { offer: taken.id, service: self.hosting.host.uuid(), owner, news }

@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::testing::*;
 use super::*;
-use crate::signaling::{Request, ServiceTarget};
+use crate::signaling::{ServiceTarget, wire};
 
 fn offer() -> OfferId {
     OfferId::random()
@@ -99,7 +99,7 @@ async fn n10_nothing_that_happens_in_a_break_is_lost() {
     host.published().await;
     let peer = world.party(2);
     let target = host.by_uuid();
-    let taken = match peer.caller.ask(Request::Take { target, wait: SECOND }).await.unwrap() {
+    let taken = match peer.caller.ask(wire::take(target, SECOND)).await.unwrap() {
         crate::signaling::Response::Taken(taken) => taken,
         other => panic!("{other:?}"),
     };
@@ -110,7 +110,7 @@ async fn n10_nothing_that_happens_in_a_break_is_lost() {
             world.signaling.break_connections();
         }
         let candidates = vec![format!("candidate:{n}")];
-        peer.caller.ask(Request::Candidates { offer: taken.id, candidates }).await.unwrap();
+        peer.caller.ask(wire::candidates(taken.id, candidates)).await.unwrap();
         if n % 2 == 0 {
             runtime::sleep(SECOND).await;
         }
@@ -129,12 +129,12 @@ async fn what_was_sent_before_the_stream_was_open_arrives() {
     host.published().await;
     let peer = world.party(2);
     let target = ServiceTarget::Uuid { uuid: host.host.uuid() };
-    let taken = match peer.caller.ask(Request::Take { target, wait: SECOND }).await.unwrap() {
+    let taken = match peer.caller.ask(wire::take(target, SECOND)).await.unwrap() {
         crate::signaling::Response::Taken(taken) => taken,
         other => panic!("{other:?}"),
     };
     let candidates = vec!["candidate:early".to_owned()];
-    host.party.caller.ask(Request::Candidates { offer: taken.id, candidates }).await.unwrap();
+    host.party.caller.ask(wire::candidates(taken.id, candidates)).await.unwrap();
     let mut news = peer.subscription.offer(taken.id);
     assert!(matches!(news.recv().await, OfferNews::Candidates(_)));
 }

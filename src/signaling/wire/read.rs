@@ -14,33 +14,47 @@ type Read<T> = Result<T, Bad>;
 
 /// The response in `body`, which answers `request`.
 pub(crate) fn response(request: &Request, body: &[u8]) -> Read<Response> {
-    let body = Json::parse(body).filter(Json::is_object).ok_or(Bad("object"))?;
-    let body = &body;
     Ok(match request {
-        Request::Claim { .. } => Response::Claimed(claim(body)?),
-        Request::Owner { .. } => Response::Owner(body.get("claim").as_ref().map(claim).transpose()?),
+        Request::Claim { .. } => Response::Claimed(claim(&object(body)?)?),
+        Request::Owner { .. } => Response::Owner(object(body)?.get("claim").as_ref().map(claim).transpose()?),
         Request::List { .. } => {
-            let services = list(body, "services")?;
+            let services = list(&object(body)?, "services")?;
             Response::Services(services.iter().map(record).collect::<Read<_>>()?)
         }
-        Request::Publish(_) => Response::Published(lease(body)?),
-        Request::Resolve { .. } => Response::Service(record(body)?),
-        Request::Take { .. } => Response::Taken(TakenOffer {
-            service: record(&member(body, "service")?)?,
-            id: parsed(body, "id")?,
-            sdp: text(body, "sdp")?,
-            signature: parsed(body, "signature")?,
-        }),
+        Request::Publish(_) => Response::Published(lease(&object(body)?)?),
+        Request::Resolve { .. } => Response::Service(record(&object(body)?)?),
+        Request::Take { .. } => return taken(request, body),
         Request::Withdraw { .. }
         | Request::AddOffers { .. }
         | Request::WithdrawOffers { .. }
         | Request::Answer(_)
         | Request::Candidates { .. }
-        | Request::Events { .. } => Response::Done,
+        | Request::Events { .. } => return done(request, body),
     })
 }
 
+/// The response to a request that is only done or refused.
+pub(crate) fn done(_: &Request, body: &[u8]) -> Read<Response> {
+    object(body).map(|_| Response::Done)
+}
+
+/// The response to [`Request::Take`].
+pub(crate) fn taken(_: &Request, body: &[u8]) -> Read<Response> {
+    let body = &object(body)?;
+    Ok(Response::Taken(TakenOffer {
+        service: record(&member(body, "service")?)?,
+        id: parsed(body, "id")?,
+        sdp: text(body, "sdp")?,
+        signature: parsed(body, "signature")?,
+    }))
+}
+
+fn object(body: &[u8]) -> Read<Json> {
+    Json::parse(body).filter(Json::is_object).ok_or(Bad("object"))
+}
+
 /// An event.
+#[cfg(any(feature = "http", test))]
 pub(crate) fn event(body: &Json) -> Read<Event> {
     Ok(match &*text(body, "type")? {
         "answered" => Event::Answered {
