@@ -3,6 +3,8 @@
 //! Natively that is tokio (whose clock a test can pause); in a browser it is the page's event
 //! loop. Nothing outside this module may name either one's tasks or clocks.
 
+#[cfg(target_arch = "wasm32")]
+mod alarm;
 mod futures;
 pub(crate) mod sync;
 
@@ -99,33 +101,10 @@ pub(crate) async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-#[cfg(target_arch = "wasm32")]
-#[wasm_bindgen::prelude::wasm_bindgen(module = "/src/runtime/alarm.js")]
-extern "C" {
-    type Alarm;
-    #[wasm_bindgen(constructor)]
-    fn new(after: f64) -> Alarm;
-    #[wasm_bindgen(method, getter)]
-    fn rung(this: &Alarm) -> js_sys::Promise;
-    #[wasm_bindgen(method)]
-    fn stop(this: &Alarm);
-}
-
 /// Sleeps for `duration`. Boxed: whoever waits would bring the code anew.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn sleep(duration: Duration) -> BoxFuture<'static, ()> {
-    struct Stopping(Alarm);
-    impl Drop for Stopping {
-        fn drop(&mut self) {
-            self.0.stop();
-        }
-    }
-    // In whole milliseconds, rounded up: one that is early has to be waited for once more.
-    let alarm = Stopping(Alarm::new((duration.as_secs_f64() * 1000.0).ceil()));
-    Box::pin(async move {
-        // It rings in any case.
-        let _ = wasm_bindgen_futures::JsFuture::from(alarm.0.rung()).await;
-    })
+    Box::pin(alarm::Sleep::new(duration))
 }
 
 /// A timer as late as this was held back, with everything else that the page does: it was not
@@ -324,5 +303,25 @@ mod tests {
     async fn a_wait_longer_than_a_browser_can_count_does_not_end_at_once() {
         let long = sleep(Duration::from_secs(60 * 24 * 3600));
         assert!(timeout(Duration::from_millis(30), long).await.is_none());
+    }
+
+    #[wasm_bindgen_test::wasm_bindgen_test]
+    async fn sleeps_that_are_given_up_leave_nothing_behind() {
+        let pages = || core::arch::wasm32::memory_size(0);
+        let give_up = async |times: u32| {
+            for _ in 0..times {
+                let ready = std::future::poll_fn(|cx| {
+                    let mut sleep = sleep(Duration::from_secs(3600));
+                    assert!(sleep.as_mut().poll(cx).is_pending());
+                    std::task::Poll::Ready(())
+                });
+                ready.await;
+            }
+        };
+        give_up(1000).await;
+        let before = pages();
+        give_up(20_000).await;
+        let more = pages() - before;
+        assert!(more <= 1, "{more} pages of 64 KiB");
     }
 }

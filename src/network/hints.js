@@ -59,8 +59,10 @@ export class Hints {
         return told | (isHidden() ? 0 : VISIBLE);
     }
 
+    /** Whoever waits is told: what waits for a promise is kept until it is settled. */
     end() {
         clearTimeout(this.#timer);
         this.#listening.abort();
+        this.#heard?.();
     }
 }
