@@ -348,6 +348,10 @@ impl Driver {
             }
             Poll::Pending => return false,
         };
+        if self.shared.lock().was_overtaken(&adoption.hello) {
+            self.close(adoption.link);
+            return true;
+        }
         let attached = self.attach(adoption.link);
         let (id, info) = (attached.id, attached.info());
         let now = runtime::now();

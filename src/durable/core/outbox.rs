@@ -345,6 +345,11 @@ impl Outbox {
         self.saved.as_ref().is_none_or(|saved| entry.last_seq() <= saved.stored())
     }
 
+    /// The peer has consumed everything up to here, by its own word.
+    pub(crate) fn acked(&self) -> u64 {
+        self.acked
+    }
+
     /// The peer knows this half-channel no more because it ended there.
     pub(crate) fn forget_all(&mut self) {
         self.acked = self.last_seq();

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::RngExt as _;
 
+use super::channel::ChannelId;
 use super::closing::LINGER;
-use super::handshake::{Hello, Incarnation, Refuse, RefuseCode, Terms, Welcome};
+use super::handshake::{Hello, Incarnation, Refuse, RefuseCode, Resume, Terms, Welcome};
 use super::path::{LEAST_WINDOW, LinkId, LinkInfo, Path, Phase, Whose, charge};
 use super::session::{DialId, Output, Session};
 use super::wire;
@@ -75,6 +76,17 @@ impl Session {
         Whose::Ours
     }
 
+    /// Accepting side: whether this HELLO was overtaken on its way by that of a later link. An incarnation
+    /// never forgets what it has acknowledged, so one that claims less said so before. Its end of the link is
+    /// gone.
+    pub(crate) fn was_overtaken(&self, hello: &Hello) -> bool {
+        let is_older = |cursor: &Resume| {
+            let channel = self.channels.get(&ChannelId(cursor.half));
+            channel.is_some_and(|channel| cursor.consumed < channel.outbox.acked())
+        };
+        self.incarnations.back() == Some(&hello.incarnation) && hello.terms.cursors.iter().any(is_older)
+    }
+
     /// Accepting side: a link came with a HELLO for this session whose signature and proof are good.
     /// `body` is its signed text, `received` the size of the packet it came in.
     #[allow(clippy::too_many_arguments)]
@@ -88,7 +100,7 @@ impl Session {
         received: usize,
         resumed: bool,
     ) -> Result<(), Misbehaviour> {
-        if self.closed.is_some() {
+        if self.closed.is_some() || self.was_overtaken(hello) {
             self.outputs.push_back(Output::Hangup(link));
             return Ok(());
         }

@@ -257,3 +257,33 @@ fn quick_links_that_carry_something_are_not_waited_for() {
     assert_eq!(pair.recv_all(Acceptor, theirs).len(), 200);
     assert!(delays(&pair).is_empty());
 }
+
+#[test]
+fn a_hello_that_is_overtaken_by_the_next_changes_nothing() {
+    let mut pair = Pair::connected(1, lossless());
+    let (ours, theirs) = pair.channel("c");
+    pair.run(SECOND);
+    pair.cut();
+    pair.run(10 * MS);
+    // The next link's HELLO is slow.
+    pair.network.delay = SECOND;
+    pair.run_until(|pair| pair.links() == 1);
+    pair.network.delay = 5 * MS;
+    let now = pair.now;
+    pair.session(Dialer).reconnect_now(now);
+    pair.drain(Dialer);
+    pair.run(100 * MS);
+    assert!(pair.dialer.connected() && pair.acceptor.connected(), "over the link after it");
+    pair.send(Acceptor, theirs, "before").expect("taken");
+    pair.run(100 * MS);
+    assert_eq!(pair.recv_all(Dialer, ours), ["before".into()]);
+    pair.run(100 * MS);
+    let (link, changes) = (pair.link(), [pair.dialer.states.len(), pair.acceptor.states.len()]);
+    // It arrives, and claims to have received nothing.
+    pair.run(2 * SECOND);
+    assert_eq!([pair.dialer.states.len(), pair.acceptor.states.len()], changes);
+    assert_eq!((pair.link(), pair.links()), (link, 1));
+    pair.send(Acceptor, theirs, "after").expect("taken");
+    pair.run(100 * MS);
+    assert_eq!(pair.recv_all(Dialer, ours), ["after".into()]);
+}
