@@ -348,6 +348,7 @@ impl Driver {
             }
             Poll::Pending => return false,
         };
+        // Meanwhile; a peer that still is there says it again, and is answered.
         if self.shared.lock().was_overtaken(&adoption.hello) {
             self.close(adoption.link);
             return true;

@@ -15,6 +15,8 @@ pub(crate) enum Known {
         confirmed: bool,
         /// The incarnations of the peer that had it, the present one last.
         incarnations: Vec<Incarnation>,
+        /// The present one has acknowledged more than this HELLO claims.
+        overtaken: bool,
     },
     /// The application closed it.
     Closed { peer: PublicKey },
@@ -46,7 +48,7 @@ pub(crate) fn decide(hello: &Hello, binding: Binding, known: Option<&Known>, has
         Some(Known::Closed { .. }) => Refuse(RefuseCode::Closed, "the session was closed"),
         // The secret proves it; or the WELCOME of the first link was lost, so that the peer cannot
         // know the secret yet.
-        Some(Known::Alive { secret, confirmed, incarnations, .. })
+        Some(Known::Alive { secret, confirmed, incarnations, overtaken, .. })
             if hello.proves(secret, binding) || (!confirmed && hello.proof.is_none()) =>
         {
             // One that had it and lost it to a newer one stays away, or the two would take it from
@@ -54,6 +56,10 @@ pub(crate) fn decide(hello: &Hello, binding: Binding, known: Option<&Known>, has
             match incarnations.iter().rposition(|known| *known == hello.incarnation) {
                 Some(at) if at + 1 < incarnations.len() => {
                     Refuse(RefuseCode::Displaced, "a newer process took the session over")
+                }
+                // Nobody reads that on a link that was given up; a process that was put back does.
+                Some(_) if *overtaken => {
+                    Refuse(RefuseCode::UnknownSession, "this side was put back to an older state")
                 }
                 _ => Resume,
             }

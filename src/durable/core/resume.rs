@@ -77,8 +77,8 @@ impl Session {
     }
 
     /// Accepting side: whether this HELLO was overtaken on its way by that of a later link. An incarnation
-    /// never forgets what it has acknowledged, so one that claims less said so before. Its end of the link is
-    /// gone.
+    /// never forgets what it has acknowledged, so one that claims less said so before, and the other end of its
+    /// link is gone; or its memory was put back, as that of a virtual machine.
     pub(crate) fn was_overtaken(&self, hello: &Hello) -> bool {
         let is_older = |cursor: &Resume| {
             let channel = self.channels.get(&ChannelId(cursor.half));
@@ -100,7 +100,7 @@ impl Session {
         received: usize,
         resumed: bool,
     ) -> Result<(), Misbehaviour> {
-        if self.closed.is_some() || self.was_overtaken(hello) {
+        if self.closed.is_some() {
             self.outputs.push_back(Output::Hangup(link));
             return Ok(());
         }

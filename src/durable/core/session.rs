@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use super::accept::Known;
 use super::channel::{Channel, ChannelId};
 use super::dialing::Dialing;
-use super::handshake::{Incarnation, Resume, SessionId, SessionSecret, Terms};
+use super::handshake::{Hello, Incarnation, Resume, SessionId, SessionSecret, Terms};
 use super::inbox::Bounds;
 use super::messages::SMOOTHING;
 use super::path::{LinkId, Path};
@@ -242,8 +242,8 @@ impl Session {
         self.peer
     }
 
-    /// What a host has to know to recognise the returning peer.
-    pub(crate) fn known(&self) -> Option<Known> {
+    /// What a host has to know to recognise the returning peer, which says `hello`.
+    pub(crate) fn known(&self, hello: &Hello) -> Option<Known> {
         let peer = self.peer?;
         match &self.closed {
             Some(reason) if self.is_kept() && super::saving::keeps(reason) => return Some(Known::Away),
@@ -252,7 +252,8 @@ impl Session {
             None => {}
         }
         let incarnations = self.incarnations.iter().copied().collect();
-        Some(Known::Alive { peer, secret: self.secret.clone()?, confirmed: self.confirmed, incarnations })
+        let (secret, confirmed) = (self.secret.clone()?, self.confirmed);
+        Some(Known::Alive { peer, secret, confirmed, incarnations, overtaken: self.was_overtaken(hello) })
     }
 
     pub(crate) fn counters(&self) -> Counters {

@@ -144,7 +144,7 @@ impl Acceptor {
             Err(None) => return self.refuse_version(link, &body, peer),
             Err(Some(misbehaviour)) => return self.blame(link, &misbehaviour),
         };
-        let known = self.known(hello.session);
+        let known = self.known(&hello);
         match decide(&hello, binding, known.as_ref(), self.has_room(hello.key)) {
             Decision::Refuse(code, text) => self.refuse(link, &body, code, text),
             Decision::Ignore => self.hang_up(link),
@@ -153,9 +153,10 @@ impl Acceptor {
         }
     }
 
-    fn known(&self, id: SessionId) -> Option<Known> {
+    fn known(&self, hello: &Hello) -> Option<Known> {
+        let id = hello.session;
         match self.sessions.get(&id) {
-            Some(entry) => entry.shared.lock().known(),
+            Some(entry) => entry.shared.lock().known(hello),
             None if self.away.contains(&id) => Some(Known::Away),
             None => {
                 let closed = self.closed.iter().find(|(closed, ..)| *closed == id);

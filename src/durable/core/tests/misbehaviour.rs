@@ -350,6 +350,7 @@ fn a_session_is_resumed_by_its_key_with_its_secret_over_this_link_alone() {
         secret: secret.clone(),
         confirmed,
         incarnations: vec![],
+        overtaken: false,
     };
     let decide = |hello: &Hello, binding, known: Option<&Known>| decide(hello, binding, known, true);
     let rejected = |decision| matches!(decision, Decision::Refuse(RefuseCode::Rejected, _));
@@ -364,6 +365,15 @@ fn a_session_is_resumed_by_its_key_with_its_secret_over_this_link_alone() {
     assert!(rejected(decide(&wrong, binding, Some(&alive(true)))));
     let without = hello_of(&alice, &host, id, None, binding);
     assert!(rejected(decide(&without, binding, Some(&alive(true)))), "no proof");
+    let overtaken = Known::Alive {
+        peer: alice.public_key(),
+        secret: secret.clone(),
+        confirmed: true,
+        incarnations: vec![good.incarnation],
+        overtaken: true,
+    };
+    let answer = decide(&good, binding, Some(&overtaken));
+    assert!(matches!(answer, Decision::Refuse(RefuseCode::UnknownSession, _)), "it claims too little");
     assert_eq!(decide(&without, binding, Some(&alive(false))), Decision::Resume, "its WELCOME was lost");
     assert!(matches!(decide(&good, binding, None), Decision::Refuse(RefuseCode::UnknownSession, _)));
     assert_eq!(decide(&without, binding, None), Decision::Begin);

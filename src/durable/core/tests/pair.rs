@@ -544,7 +544,7 @@ impl Pair {
         let hello = Hello::decode(VERSION, &body, info.binding, self.identities[1].public_key())
             .expect("a good HELLO");
         let known = self.acceptor.session.as_ref().filter(|session| session.id() == hello.session);
-        let known = known.and_then(Session::known);
+        let known = known.and_then(|session| session.known(&hello));
         let now = self.now;
         if self.mute || self.dead[1] {
             return;

@@ -361,16 +361,3 @@ fn the_same_seed_runs_the_same_way() {
         assert_eq!(trace(seed), trace(seed), "seed {seed}");
     }
 }
-
-#[test]
-fn what_a_fuzzer_found() {
-    for found in [
-        // A HELLO on its way for 239 ms came after that of the next link, and looked like one of the past.
-        "e65706ec039c65d1b801c7dacfac22fc7e940ad04fcb8aff5bffffffffffffffffffffffffffffffffffffffffffffffffff\
-         ffffffffffff2505b287d29b4dec84f856ef178a32d823b5226ce20a54522fcd8d9b6a6a79aa892326bcef1956988ab6762f\
-         cc58f784a871847d0fcea2dd7f89612554e34b86eb5346",
-    ] {
-        let byte = |at: usize| u8::from_str_radix(&found[at..at + 2], 16).expect("hexadecimal");
-        run_bytes(&(0..found.len()).step_by(2).map(byte).collect::<Vec<_>>());
-    }
-}
