@@ -290,6 +290,7 @@ test('what a page publishes is listed with its metadata, and found by name and v
         const listed = await client.services('lister');
         const none = await client.services('nobody-there');
         const other = await everlink.Client.create({ signaling: server });
+        const taken = await other.claimUsername('lister').catch(({ name, code }) => `${name} ${code}`);
         const connection = await other.connect('lister', 'com.example.echo@^1.2.0-rc.0');
         // A pre-release is for those who ask for one.
         const released = await other.connect('lister', 'com.example.echo@~1.2', { signal: AbortSignal.timeout(3000) })
@@ -300,11 +301,11 @@ test('what a page publishes is listed with its metadata, and found by name and v
         await client.shutdown();
         const [{ uuid, user, service, metadata: read }, ...more] = listed;
         const isSame = uuid === host.service.info.uuid;
-        return { claimed: claim.username, isSame, user, service, read: JSON.stringify(read), more, none, released, after };
+        return { claimed: claim.username, isSame, user, service, read: JSON.stringify(read), more, none, taken, released, after };
     }, [server, metadata]);
     assert.deepEqual(result, {
         claimed: 'lister', isSame: true, user: 'lister', service: 'com.example.echo@1.2.0-rc.1', read: metadata, more: [],
-        none: [], released: 'service-not-found', after: [],
+        none: [], taken: 'SignalingError username-taken', released: 'service-not-found', after: [],
     });
 }));
 

@@ -15,7 +15,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::{close_reason, dial, store};
-use crate::js::{millis, number, object, promise, text, word};
+use crate::js::{dashed, millis, number, object, promise, text};
 
 /// One subscriber's events.
 #[wasm_bindgen]
@@ -58,7 +58,7 @@ pub(crate) fn state(state: &ConnectionState) -> JsValue {
 }
 
 pub(crate) fn recovery(recovery: &Recovery) -> JsValue {
-    let (cause, rung) = (word(recovery.cause.as_str()), word(recovery.rung.as_str()));
+    let (cause, rung) = (dashed(recovery.cause.as_str()), dashed(recovery.rung.as_str()));
     object("cause rung after replayed", [cause, rung, millis(recovery.after), number(recovery.replayed)])
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn connection(happened: ConnectionEvent) -> JsValue {
                 DisconnectCause::Misbehaviour(error) => text(error),
                 _ => JsValue::UNDEFINED,
             };
-            let cause = word(RecoveryCause::from(cause).as_str());
+            let cause = dashed(RecoveryCause::from(cause).as_str());
             object("type=disconnected cause message", [cause, message])
         }
         ConnectionEvent::Reconnecting { attempt, delay } => {

@@ -33,7 +33,8 @@ fn start(cancelled: Option<Promise>, work: Pin<Box<dyn Future<Output = Outcome>>
 extern "C" {
     fn plain(fields: &str, values: Box<[JsValue]>) -> JsValue;
     fn failure(kind: &str, code: &str, message: &str, fields: &str, values: Box<[JsValue]>) -> JsValue;
-    fn dashed(word: &str) -> JsValue;
+    /// A word of the library's (`fresh_link`) as JavaScript writes it (`fresh-link`).
+    pub(crate) fn dashed(word: &str) -> JsValue;
 }
 
 /// A plain object of `fields`, which are apart by spaces: `name=word` is that word, `name` the next of the
@@ -42,7 +43,7 @@ pub(crate) fn object<const N: usize>(fields: &str, values: [JsValue; N]) -> JsVa
     plain(fields, Box::new(values))
 }
 
-/// `{ kind, code, message }` and more, as for [`object`].
+/// `{ kind, code, message }`, the code with dashes, and more, as for [`object`].
 pub(crate) fn error(
     kind: &str,
     code: &str,
@@ -51,11 +52,6 @@ pub(crate) fn error(
     values: Box<[JsValue]>,
 ) -> JsValue {
     failure(kind, code, &message.to_string(), fields, values)
-}
-
-/// A word of the library's (`fresh_link`) as JavaScript writes it (`fresh-link`).
-pub(crate) fn word(word: &str) -> JsValue {
-    dashed(word)
 }
 
 /// A count as a JavaScript number: exact up to 2^53.

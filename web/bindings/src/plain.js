@@ -12,8 +12,8 @@ export function plain(fields, values) {
     return object;
 }
 
-/** What TypeScript makes an error of. */
-export const failure = (kind, code, message, fields, values) => ({ kind, code, message, ...plain(fields, values) });
-
 /** A word of the library's, as JavaScript writes it. */
 export const dashed = (word) => word.replaceAll('_', '-');
+
+/** What TypeScript makes an error of. */
+export const failure = (kind, code, message, fields, values) => ({ kind, code: dashed(code), message, ...plain(fields, values) });
