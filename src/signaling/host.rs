@@ -5,19 +5,20 @@
 //! Every offer and every negotiation is a future of its own: a peer that is slow, or lies, holds
 //! up nobody else. No link that was handed over is ever touched again.
 
+mod asked;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Abortable};
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use self::asked::{asked, read_answer};
 use super::auth;
 use super::caller::{Caller, nonsense};
 use super::negotiate::{MAX_CANDIDATES, add_candidates, establish, post};
 use super::restart::{self, LiveLinks};
 use super::subscription::{OfferNews, OfferRegistration, ServiceNews, ServiceRegistration, Subscription};
-use super::wire::read::{self, Bad};
-use super::wire::{self, Asked};
 use super::{
     ErrorCode, InstanceId, Lease, MetadataJson, NewOffer, OfferId, Publish, Request, Response, ServiceFqn,
     ServiceUuid, SignalingError, Username,
@@ -48,17 +49,6 @@ pub(crate) struct HostConfig {
     pub(crate) schedule: ScheduleConfig,
     /// Spreads retries.
     pub(crate) seed: u64,
-}
-
-/// Any request, as it is carried. With what it calls it belongs to the part of the npm package that
-/// hosts (see [`Asked`]), and is found there by the name of this module.
-pub(crate) fn asked(request: Request) -> Asked {
-    Asked { form: wire::encode(&request), request, read: read_answer }
-}
-
-/// Reads the answer to any request.
-pub(crate) fn read_answer(request: &Request, body: &[u8]) -> Result<Response, Bad> {
-    read::response(request, body)
 }
 
 /// A peer that answered, with its link. The link's binding and the session handshake prove who it

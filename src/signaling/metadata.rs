@@ -99,7 +99,9 @@ impl fmt::Debug for MetadataJson {
 /// As the object, and not as its text.
 impl Serialize for MetadataJson {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_metadata().serialize(serializer)
+        let json: &serde_json::value::RawValue =
+            serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        json.serialize(serializer)
     }
 }
 

@@ -2,6 +2,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::testing::*;
 use super::*;
+use crate::signaling::wire;
 use crate::signaling::{Event, MemorySignaling, ServiceTarget};
 
 fn errors(notices: &[Notice]) -> Vec<HostContext> {
